@@ -1,0 +1,140 @@
+"""What is on disk of a retraining curve, so that a stopped run goes on from the next point."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import inspect
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from utils import models
+from utils.results import results_table
+from utils.workspace import read_json, write_json
+
+if TYPE_CHECKING:
+    import keras
+
+KEEP_MODELS = ("none", "best", "all")
+
+
+class Curve:
+    """Finished points of a curve and the models to keep, on disk after each point.
+
+    Parameters
+    ----------
+    path : path, optional
+        File of the points; None keeps them in memory alone. A file that is damaged, or whose
+        signature is another, counts as absent.
+    signature : str
+        See `signature_of`.
+    keep : {'none', 'best', 'all'}
+        Models to keep; 'best' is the point of highest validation accuracy.
+    models_dir : path, optional
+        Folder for the models, ``<prefix>_p<point>.keras``; others of that name are removed.
+    prefix : str
+        Start of the models' names.
+
+    Attributes
+    ----------
+    rows : dict of int to dict
+        Point -> row of the results table.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        signature: str,
+        keep: str,
+        models_dir: str | Path | None,
+        prefix: str,
+    ) -> None:
+        if keep not in KEEP_MODELS:
+            raise ValueError(f"keep_models: expected one of {KEEP_MODELS}, got {keep!r}")
+        if keep != "none" and not models_dir:
+            raise ValueError(f"models_dir: expected a folder to keep models in (keep {keep!r})")
+        self.path, self.signature, self.keep, self.prefix = path, signature, keep, prefix
+        self.models_dir = Path(models_dir) if models_dir else None
+        self.rows: dict[int, dict] = self._read()
+        # A point whose model is wanted but gone is computed again.
+        for point in [p for p in self._wanted() if not self._model_file(p).is_file()]:
+            del self.rows[point]
+        self._remove_models()
+
+    def add(self, row: dict, model: keras.Model) -> None:
+        """Keep a finished point; the row is written last, so that it never lacks its model."""
+        point = row["point"]
+        self.rows[point] = row
+        if point in self._wanted():
+            models.save(model, self._model_file(point))
+        if self.path:
+            write_json(self.path, {"signature": self.signature, "rows": list(self.rows.values())})
+        self._remove_models()
+
+    def _read(self) -> dict[int, dict]:
+        if not self.path or not Path(self.path).is_file():
+            return {}
+        try:
+            content = read_json(self.path)
+            if content["signature"] != self.signature:
+                return {}
+            rows = results_table(content["rows"]).to_dict("records")
+        except (OSError, ValueError, KeyError, TypeError):  # damaged: as if it were not there
+            return {}
+        return {row["point"]: row for row in rows}
+
+    def _wanted(self) -> set[int]:
+        """Points whose models are to be on disk."""
+        retrained = [row for point, row in self.rows.items() if point]
+        if self.keep == "none" or not retrained:
+            return set()
+        if self.keep == "all":
+            return {row["point"] for row in retrained}
+        return {max(retrained, key=lambda row: (row["val_accuracy"], -row["point"]))["point"]}
+
+    def _model_file(self, point: int) -> Path:
+        return self.models_dir / f"{self.prefix}_p{point}.keras"
+
+    def _remove_models(self) -> None:
+        """Remove this curve's models that are not, or no longer, to be kept."""
+        if self.models_dir:
+            wanted = {self._model_file(point) for point in self._wanted()}
+            for path in set(self.models_dir.glob(f"{self.prefix}_p*.keras")) - wanted:
+                path.unlink()
+
+
+def signature_of(
+    settings: dict, arrays: Iterable[np.ndarray], modules: Iterable[ModuleType]
+) -> str:
+    """Hash of all that decides a curve's results.
+
+    Parameters
+    ----------
+    settings : dict
+        Content that JSON can hold.
+    arrays : iterable of ndarray
+        Weights, inputs, labels and the like, in a fixed order.
+    modules : iterable of module
+        Their code counts, but not its layout and comments; TensorFlow's, Keras's and NumPy's
+        versions count as well.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    sources = [ast.dump(ast.parse(inspect.getsource(module))) for module in modules]
+    versions = [importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")]
+    digest = hashlib.sha256()
+    digest.update(json.dumps([settings, sources, versions], sort_keys=True).encode())
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

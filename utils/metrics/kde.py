@@ -1,0 +1,80 @@
+"""Gaussian kernel density estimates in log space, robust to singular covariances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
+
+from utils.metrics.checks import chunks
+
+SINGULAR = 1e-10
+"""Shares of variance up to this are rounding error: the covariance counts as singular."""
+
+
+@dataclass
+class Kde:
+    """A Gaussian KDE in coordinates in which its kernel is the unit normal."""
+
+    mean: np.ndarray
+    factor: np.ndarray  # lower Cholesky factor of the kernel's covariance
+    centres: np.ndarray
+    shrinkage: float
+
+    def log_density(self, traces: np.ndarray) -> np.ndarray:
+        n, dimension = self.centres.shape
+        log_norm = (
+            np.log(n) + 0.5 * dimension * np.log(2 * np.pi) + np.log(np.diag(self.factor)).sum()
+        )
+        half_norms = 0.5 * np.einsum("ij,ij->i", self.centres, self.centres)
+        result = np.empty(len(traces))
+        for part in chunks(len(traces), 8 * max(n, dimension)):
+            centred = traces[part] - self.mean
+            white = solve_triangular(self.factor, centred.T, lower=True).T
+            # -|x - c|^2 / 2 = x.c - |c|^2 / 2 - |x|^2 / 2; the last term leaves the sum.
+            exponents = white @ self.centres.T
+            exponents -= half_norms
+            largest = exponents.max(axis=1)
+            exponents -= largest[:, None]
+            np.exp(exponents, out=exponents)
+            half = 0.5 * np.einsum("ij,ij->i", white, white)
+            result[part] = np.log(exponents.sum(axis=1)) + (largest - half)
+        return result - log_norm
+
+
+def fit_kde(traces: np.ndarray, least_variance: float = 0.0) -> Kde | None:
+    """Fit a KDE with Scott's bandwidth; None if the traces do not vary beyond `least_variance`."""
+    n, dimension = traces.shape
+    mean = traces.mean(axis=0, dtype=np.float64)
+    centred = traces - mean
+    covariance = centred.T @ centred / max(n - 1, 1)
+    if not np.trace(covariance) > least_variance:
+        return None
+    factor, shrinkage = _cholesky(covariance) if n > dimension else None, 0.0
+    if factor is None:
+        shrinkage = max(_ledoit_wolf(centred), 1 / n)
+        target = np.trace(covariance) / dimension * np.eye(dimension)
+        factor = cholesky((1 - shrinkage) * covariance + shrinkage * target, lower=True)
+    factor = factor * n ** (-1 / (dimension + 4))
+    return Kde(mean, factor, solve_triangular(factor, centred.T, lower=True).T, shrinkage)
+
+
+def _cholesky(covariance: np.ndarray) -> np.ndarray | None:
+    """Lower Cholesky factor; None if the covariance is singular to working precision."""
+    try:
+        factor = cholesky(covariance, lower=True)
+    except LinAlgError:
+        return None
+    # The squared pivot is the part of a neuron's variance that the ones before do not explain.
+    return factor if np.all(np.diag(factor) ** 2 > SINGULAR * np.diag(covariance)) else None
+
+
+def _ledoit_wolf(centred: np.ndarray) -> float:
+    """Ledoit and Wolf's shrinkage towards a multiple of the identity, in [0, 1]."""
+    n, dimension = centred.shape
+    covariance = centred.T @ centred / n
+    square = np.sum(covariance**2)
+    delta = square - np.trace(covariance) ** 2 / dimension
+    beta = np.mean(np.einsum("ij,ij->i", centred, centred) ** 2) / n - square / n
+    return float(min(beta / delta, 1.0)) if delta > 0 and beta > 0 else 0.0

@@ -1,0 +1,348 @@
+"""The study's convolutional networks: describe, build, save, load, and look before the soft-max."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.workspace import atomic
+
+if TYPE_CHECKING:
+    import keras
+
+ARCHITECTURES: dict[str, str] = {
+    "gtsrb": "32 32 P D.2 64 64 P D.2 128 128 P D.2 | 512 D.5 256 D.5",
+    "intel": "32 P 64 P 128 P D.3 128 P D.3 D.5 | 512 D.5 100",
+    "mnist": "32 64 P D.25 | 128 D.5",
+    "cifar": "16 32 P 64 64 P D.25 128 P D.25 D.3 | 256 D.3 64",
+    "fashion": "64 P 64 P D.25 | 128 D.5 64 D.5",
+    "digits": "16 32 P D.25 | 64 D.5",
+}
+"""Data set -> its network, in the notation that `build` reads."""
+
+
+def start(seed: int = 0, threads: int = 1) -> None:
+    """Import TensorFlow quietly and make what follows reproducible; may be called again.
+
+    Parameters
+    ----------
+    seed : int, default=0
+        Seed of Python's, NumPy's and Keras's global generators.
+    threads : int, default=1
+        Threads of TensorFlow within and between operations. Results are the same to the bit only
+        for the same number of threads: the order of floating-point sums depends on it. They are
+        fixed with TensorFlow's first operation; a later request for another number only warns.
+    """
+    if threads < 1:
+        raise ValueError(f"threads: expected at least 1, got {threads}")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with _quiet_stderr():
+        import keras
+        import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")
+    threading = tf.config.threading
+    try:
+        threading.set_intra_op_parallelism_threads(threads)
+        threading.set_inter_op_parallelism_threads(threads)
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError:  # TensorFlow is already running
+        now = threading.get_intra_op_parallelism_threads()
+        if now != threads:
+            warnings.warn(
+                f"threads: TensorFlow already runs with {now or 'its default number of'} threads, "
+                f"not {threads}; call start() before anything else uses TensorFlow",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Drop what TensorFlow's compiled part writes on import; its log level does not stop it."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def architecture_for(dataset: str, image_shape: Sequence[int], n_classes: int) -> str:
+    """The study's architecture of a data set, or a sensible one for data of your own.
+
+    Parameters
+    ----------
+    dataset : str
+        Id of the data set.
+    image_shape : (int, int, int)
+        Height, width and channels.
+    n_classes : int
+        Number of classes.
+
+    Returns
+    -------
+    str
+        Notation as `build` reads it. For unknown data sets: up to three blocks of two convolutions
+        and a pooling, as many as leave at least 4 x 4 values, then one hidden dense layer.
+    """
+    if dataset in ARCHITECTURES:
+        return ARCHITECTURES[dataset]
+    side, filters, blocks = min(image_shape[:2]), 32, []
+    while side >= 8 and len(blocks) < 3:
+        blocks.append(f"{filters} {filters} P D.2")
+        side, filters = side // 2, filters * 2
+    return f"{' '.join(blocks) or '32'} | {128 if n_classes <= 10 else 256} D.5"
+
+
+def build(
+    architecture: str,
+    image_shape: Sequence[int],
+    n_classes: int,
+    learning_rate: float = 0.001,
+    seed: int = 0,
+) -> keras.Model:
+    """Build and compile a classifier from one line of text.
+
+    Parameters
+    ----------
+    architecture : str
+        Layers in order, separated by spaces: a number is a 3 x 3 convolution with as many filters
+        (same padding, ReLU), ``P`` a 2 x 2 max pooling, ``D.25`` a dropout of 25 %; ``|`` flattens,
+        and numbers after it are dense layers (ReLU). A soft-max layer is added at the end.
+    image_shape : (int, int, int)
+        Height, width and channels.
+    n_classes : int
+        Number of classes.
+    learning_rate : float, default=0.001
+        Of the RMSprop optimizer.
+    seed : int, default=0
+        The same seed gives the same weights and dropout masks, whatever was built before.
+
+    Returns
+    -------
+    keras.Model
+        Compiled with sparse categorical cross-entropy and accuracy.
+
+    Raises
+    ------
+    ValueError
+        If the text cannot be read or pools more often than the image size allows.
+
+    Examples
+    --------
+    >>> build("32 64 P D.25 | 128 D.5", (28, 28, 1), 10).count_params()
+    1625866
+    """
+    import keras
+    import numpy as np
+
+    if len(image_shape) != 3 or n_classes < 2:
+        raise ValueError(
+            "model: expected image_shape (height, width, channels) and at least 2 classes, "
+            f"got {tuple(image_shape)} and {n_classes}"
+        )
+    convolutions, _, dense = architecture.partition("|")
+    tokens = [*convolutions.split(), "|", *dense.split(), str(n_classes)]
+    # One seed a layer, drawn from `seed` alone, so that Keras's global generator plays no part.
+    seeds = np.random.default_rng([seed, 11]).integers(2**31, size=len(tokens)).tolist()
+    layers: list[keras.Layer] = [keras.Input(tuple(int(size) for size in image_shape))]
+    counts: dict[str, int] = {}
+
+    def add(kind: str, layer: Callable[..., keras.Layer], *args: Any, **options: Any) -> None:
+        counts[kind] = counts.get(kind, 0) + 1
+        layers.append(layer(*args, **options, name=f"{kind}_{counts[kind]}"))
+
+    side, flat = min(image_shape[:2]), False
+    for token, layer_seed in zip(tokens[:-1], seeds[:-1], strict=True):
+        initializer = keras.initializers.GlorotUniform(seed=layer_seed)
+        if token == "|":
+            flat = True
+            add("flatten", keras.layers.Flatten)
+        elif token == "P" and not flat:
+            side //= 2
+            if side < 1:
+                raise ValueError(
+                    f"architecture: {architecture!r} pools more often than images of "
+                    f"{image_shape[0]} x {image_shape[1]} allow; drop a 'P'"
+                )
+            add("pool", keras.layers.MaxPooling2D)
+        elif token.startswith("D.") and token[2:].isdigit():
+            add("dropout", keras.layers.Dropout, float(token[1:]), seed=layer_seed)
+        elif token.isdigit() and int(token) > 0:
+            options = {"activation": "relu", "kernel_initializer": initializer}
+            if flat:
+                add("dense", keras.layers.Dense, int(token), **options)
+            else:
+                add("conv", keras.layers.Conv2D, int(token), 3, padding="same", **options)
+        else:
+            raise ValueError(
+                f"architecture: cannot read {token!r} in {architecture!r}; expected numbers, "
+                "'P' (before '|' only), 'D.25' and one '|', e.g. '32 64 P D.25 | 128 D.5'"
+            )
+    initializer = keras.initializers.GlorotUniform(seed=seeds[-1])
+    layers.append(
+        keras.layers.Dense(
+            n_classes, activation="softmax", kernel_initializer=initializer, name="probabilities"
+        )
+    )
+    return compile_model(keras.Sequential(layers), learning_rate)
+
+
+def compile_model(model: keras.Model, learning_rate: float = 0.001) -> keras.Model:
+    """Compile `model` as the study does, with a fresh RMSprop optimizer, and return it."""
+    import keras
+
+    model.compile(
+        optimizer=keras.optimizers.RMSprop(learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def final_layer(model: keras.Model) -> keras.Layer:
+    """The layer that gives the model's only output; ValueError if the model does not show it."""
+    try:
+        last, (_,) = model.layers[-1], model.outputs
+    except (AttributeError, IndexError, ValueError, TypeError) as error:
+        raise ValueError(
+            "model: expected a built sequential or functional classifier with one output, got "
+            f"{type(model).__name__} {getattr(model, 'name', '')!r}"
+        ) from error
+    return last
+
+
+def ends_in_softmax(model: keras.Model) -> bool:
+    """Whether the model gives probabilities; otherwise it gives logits.
+
+    Raises
+    ------
+    ValueError
+        If it ends in an activation that is neither soft-max nor none.
+    """
+    import keras
+
+    last = final_layer(model)
+    if isinstance(last, keras.Model):
+        return ends_in_softmax(last)
+    if isinstance(last, keras.layers.Softmax):
+        return True
+    activation = getattr(last, "activation", None)
+    if activation is keras.activations.softmax and isinstance(
+        last, keras.layers.Dense | keras.layers.Activation
+    ):
+        return True
+    if activation in (None, keras.activations.linear):
+        return False
+    raise ValueError(
+        f"model: expected a final dense layer with soft-max, or logits, got layer {last.name!r} "
+        f"({type(last).__name__}) with activation {getattr(activation, '__name__', activation)!r}"
+    )
+
+
+def logits_of(model: keras.Model) -> Callable[[Any], Any]:
+    """The model without its final soft-max, on the same weights.
+
+    Gradients of saturated probabilities vanish in float32; those of the logits do not.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A sequential or functional classifier with one output. It may end in a soft-max (a layer
+        of its own or the last layer's activation) or in logits, which are taken as they are.
+
+    Returns
+    -------
+    callable
+        ``logits(images) -> tensor (n, classes)``, float32, in inference mode; usable inside
+        ``tf.function``. Later changes of the model's weights are seen.
+
+    Raises
+    ------
+    ValueError
+        If the model does not show its layers, or ends in another activation.
+    """
+    import keras
+
+    last, head = final_layer(model), None
+    if not ends_in_softmax(model):
+        body = model
+    elif isinstance(last, keras.Model):
+        body, head = keras.Model(model.inputs[0], last.input), logits_of(last)
+    elif isinstance(last, keras.layers.Dense):
+        body = keras.Model(model.inputs[0], last.input)
+
+        def head(features: Any) -> Any:
+            product = keras.ops.matmul(features, keras.ops.cast(last.kernel, features.dtype))
+            return product if last.bias is None else keras.ops.add(product, last.bias)
+
+    else:
+        return logits_of(keras.Model(model.inputs[0], last.input))
+
+    def logits(images: Any) -> Any:
+        values = body(images, training=False)
+        return keras.ops.cast(values if head is None else head(values), "float32")
+
+    return logits
+
+
+def save(model: keras.Model, path: str | Path) -> None:
+    """Write `model` as a ``.keras`` file, whole or not at all."""
+    if Path(path).suffix != ".keras":
+        raise ValueError(f"model file: expected a name ending in .keras, got {str(path)!r}")
+    with atomic(path) as temporary:
+        model.save(temporary)
+
+
+def load(path: str | Path) -> keras.Model:
+    """Read a ``.keras`` file without running code that it may carry.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file that Keras 3 saved.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled; see `compile_model`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no ``.keras`` file, is damaged, or needs code of its own (such as Lambda layers).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"model file: {path} does not exist; train the model first")
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"model file: expected a .keras file saved by Keras 3, got {path}; older models: "
+            "load them with the Keras that made them and save them as .keras"
+        )
+    import keras
+
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"model file: {path} cannot be loaded safely; it is damaged or has layers that run "
+            f"code of their own (Lambda, custom classes). Keras says: {reason}"
+        ) from error

@@ -1,0 +1,56 @@
+"""What the templates share: their inputs, their lines of progress, the files they wrote."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from utils.workspace import ROOT, Workspace
+
+PROGRESS_MARK = "→ "
+
+
+def progress(text: str) -> None:
+    """Say how far a template is; ``run_all.py`` shows the newest such line.
+
+    The last line a template says is its main number on the index page.
+    """
+    print(f"{PROGRESS_MARK}{text}", flush=True)
+
+
+def ensure_inputs(paths: Iterable[Path], workspace: Workspace, **request: object) -> None:
+    """Make what a template reads by running the steps before it, if a file is missing.
+
+    So a template that is opened alone in JupyterLab runs on a fresh checkout too. In a batch run
+    the files are there, and this does nothing.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Files the template reads.
+    workspace : Workspace
+    **request
+        Options of ``run_all.py``, e.g. ``steps="0 1"``, ``datasets="digits"``, ``seeds=0``.
+    """
+    missing = [path for path in paths if not path.exists()]
+    if not missing:
+        return
+    names = ", ".join(workspace.relative(path) for path in missing)
+    print(f"{names} not there yet: running the steps that make it; this takes a minute or two")
+    options = [f"--workspace={workspace.root}"]
+    for name, values in request.items():
+        options += [f"--{name}", *str(values).split()]
+    command = [sys.executable, str(ROOT / "run_all.py"), *options]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(command[1:])} failed:\n{result.stdout}{result.stderr}")
+
+
+def files_written(workspace: Workspace, paths: Iterable[Path]) -> pd.DataFrame:
+    """A table of files a template wrote: name from the workspace's root, size in KB."""
+    rows = [(workspace.relative(p), round(p.stat().st_size / 1024, 1)) for p in sorted(set(paths))]
+    return pd.DataFrame(rows, columns=["file", "KB"])

@@ -1,0 +1,256 @@
+"""What a user may set: names, types, ranges, choices and presets; errors that say what to do."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import math
+import re
+import tokenize
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from utils.attacks import ATTACKS
+from utils.datasets import DATASETS
+from utils.metrics import METRICS
+
+CONFIGURATIONS = {
+    1: "fresh weights, training + adversarial inputs",
+    2: "the original model's weights, training + adversarial inputs",
+    3: "the original model's weights, adversarial inputs only",
+}
+
+PRESETS: dict[str, tuple[str, dict[str, object]]] = {
+    "smoke": (
+        "does everything run? 400 images, a few epochs, 2 points; the numbers mean nothing",
+        {
+            "n_images": 400, "epochs": 3, "retraining_epochs": 1, "points": 2,
+            "attack_steps": 3, "cw_steps": 10, "cw_binary_search_steps": 2,
+        },
+    ),
+    "quick": (
+        "the default: at most 2,000 images, 10 points; minutes on a laptop",
+        {"n_images": 2000, "epochs": 15, "retraining_epochs": 10, "points": 10},
+    ),
+    "reduced": (
+        "the study's protocol on a stratified subset of 6,000 images, 10 points",
+        {"n_images": 6000, "points": 10, "retraining_epochs": 5},
+    ),
+    "study": (
+        "the paper's settings: every image, 20 points; days of computing for all data sets",
+        {"n_images": 0, "points": 20},
+    ),
+}  # fmt: skip
+
+
+class ParameterError(ValueError):
+    """A value the user gave can't be used; the message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a template's parameters cell."""
+
+    name: str
+    type: type
+    default: object
+    help: str
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """``", did you mean 'x'?"`` where a choice is close to `word`, else an empty string."""
+    close = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+# --- rules: each takes a value of the declared type and returns what is wrong, or "" ---
+
+
+def _between(low: float, high: float = math.inf) -> Callable[[float], str]:
+    upper = f" and at most {high:g}" if math.isfinite(high) else ""
+    return lambda value: "" if low <= value <= high else f"at least {low:g}{upper}"
+
+
+def _above(low: float, high: float = math.inf) -> Callable[[float], str]:
+    upper = f" and at most {high:g}" if math.isfinite(high) else ""
+    return lambda value: "" if low < value <= high else f"more than {low:g}{upper}"
+
+
+def _one_of(choices: Iterable) -> Callable[[object], str]:
+    choices = list(choices)
+
+    def rule(value: object) -> str:
+        if value in choices:
+            return ""
+        return f"one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
+
+    return rule
+
+
+def _each(rule: Callable[[object], str], kind: type = str) -> Callable[[list], str]:
+    def check_list(values: list) -> str:
+        if not values:
+            return "at least one value"
+        if len(set(map(str, values))) < len(values):
+            return "each value once"
+        for value in values:
+            if not isinstance(value, kind) or isinstance(value, bool):
+                return f"{kind.__name__} values only"
+            if wrong := rule(value):
+                return wrong
+        return ""
+
+    return check_list
+
+
+def _name(value: str) -> str:
+    ok = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}", value) and value != "raw"
+    return "" if ok else "a name of letters, digits, '-' and '_' (not 'raw')"
+
+
+def _country(value: str) -> str:
+    ok = re.fullmatch(r"[A-Z]{3}", value)
+    return "" if ok else "a three-letter ISO 3166 country code such as ESP"
+
+
+def _anything(value: object) -> str:
+    return ""
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
+_SEED = _between(0, 2**32 - 1)
+RULES: dict[str, Callable[..., str]] = {
+    "dataset": _name,
+    "datasets": _each(_name),
+    "raw": _anything,
+    "n_images": _between(0),
+    "split_seed": _SEED,
+    "seed": _SEED,
+    "seeds": _each(_SEED, int),
+    "epochs": _between(1, 10_000),
+    "retraining_epochs": _between(1, 10_000),
+    "batch_size": _between(1, 100_000),
+    "learning_rate": _above(0, 1),
+    "attacks": _each(_one_of(ATTACKS)),
+    "n_adversarial": _between(0),
+    "epsilon": _between(0, 1),
+    "attack_steps": _between(1, 10_000),
+    "cw_steps": _between(1, 100_000),
+    "cw_binary_search_steps": _between(1, 50),
+    "cw_confidence": _between(0, 1000),
+    "metrics": _each(_one_of(METRICS)),
+    "layer": _anything,
+    "nc_threshold": _between(0, 1),
+    "configuration": _one_of(CONFIGURATIONS),
+    "configurations": _each(_one_of(CONFIGURATIONS), int),
+    "points": _between(1, 10_000),
+    "keep_models": _one_of(["none", "best", "all"]),
+    "country": _country,
+    "threads": _between(1, 1024),
+    "workspace": _anything,
+}
+"""What each template parameter may hold; a test keeps it equal to the templates' own lines."""
+
+
+def check(name: str, value: object, kind: type) -> object:
+    """Return `value` as `kind`, or raise a ParameterError that says what was expected.
+
+    Parameters
+    ----------
+    name : str
+        A key of `RULES`.
+    value : object
+    kind : {bool, int, float, str, list}
+        The type the templates declare; an int is taken for a float.
+    """
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ParameterError(f"{name}: got {value!r}, expected {_KINDS[kind]}")
+    if kind is float and not math.isfinite(value):
+        raise ParameterError(f"{name}: got {value!r}, expected a finite number")
+    if wrong := RULES[name](value):
+        shown = " ".join(map(str, value)) if isinstance(value, list) else value
+        raise ParameterError(f"{name}: got {shown!r}, expected {wrong}")
+    return value
+
+
+def parse(name: str, text: str, kind: type) -> object:
+    """Read a value of type `kind` from the command line's `text` and check it."""
+    try:
+        if kind is bool:
+            value: object = {"true": True, "false": False}[text.lower()]
+        elif kind is list:
+            items = text.replace(",", " ").split()
+            value = [int(i) if re.fullmatch(r"-?\d+", i) else i for i in items]
+        else:
+            value = kind(text)
+    except (ValueError, KeyError):
+        raise ParameterError(f"{name}: got {text!r}, expected {_KINDS[kind]}") from None
+    return check(name, value, kind)
+
+
+def template_parameters(template: Path) -> dict[str, Parameter]:
+    """Read the parameters cell of a template: ``name: type = default  # help``, a line each.
+
+    papermill's ``inspect_notebook`` reads the same lines, but importing papermill takes seconds,
+    and the plan must not; a test holds the two equal.
+    """
+    cells = json.loads(template.read_text(encoding="utf-8"))["cells"]
+    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{template.name}: expected one cell tagged 'parameters', got {len(tagged)}")
+    source = "".join(tagged[0]["source"])
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    kinds = {"bool": bool, "int": int, "float": float, "str": str, "list": list}
+    found = {}
+    for line in ast.parse(source).body:
+        name, kind = line.target.id, kinds[ast.unparse(line.annotation)]
+        default = ast.literal_eval(line.value)
+        found[name] = Parameter(name, kind, default, comments.get(line.end_lineno, ""))
+    return found
+
+
+def all_parameters(templates: Iterable[Path]) -> dict[str, Parameter]:
+    """The parameters of all templates by name; a name means the same in each of them."""
+    return {name: p for template in templates for name, p in template_parameters(template).items()}
+
+
+def parse_settings(texts: Iterable[str], known: Mapping[str, Parameter], own: Mapping[str, str]) -> dict:
+    """Read ``--set name=value`` texts.
+
+    Parameters
+    ----------
+    texts : iterable of str
+    known : mapping of str to Parameter
+        From `all_parameters`.
+    own : mapping of str to str
+        Parameters that have an option of their own, and that option.
+    """
+    values = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise ParameterError(f"--set {text}: expected name=value")
+        if name in own:
+            raise ParameterError(f"--set {name}: use {own[name]} instead")
+        if name not in known:
+            raise ParameterError(f"--set {name}: no template has this parameter{did_you_mean(name, known)}")
+        values[name] = parse(name, value, known[name].type)
+    return values
+
+
+def settings(dataset: str, preset: str, chosen: Mapping[str, object]) -> dict[str, object]:
+    """Values that replace the templates' defaults: the preset's, the data set's own, the user's."""
+    entry = DATASETS.get(dataset)
+    own = dict(entry.study) if entry and preset in ("reduced", "study") else {}
+    if preset == "reduced":
+        own.pop("n_adversarial", None)  # the study's numbers are those of the whole data sets
+    return {**own, **PRESETS[preset][1], **chosen}

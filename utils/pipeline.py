@@ -1,0 +1,340 @@
+"""Which jobs a request means, what each reads and writes, which are up to date and why not."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from utils.parameters import template_parameters
+from utils.workspace import ROOT, TEMPLATES, Workspace, read_json
+
+
+@dataclass(frozen=True)
+class Step:
+    """One template and how often it runs: once a "dataset", "seed", "configuration" or "run"."""
+
+    id: str
+    title: str
+    template: str
+    copy: str
+    """Name of the executed copy; ``{d}`` and ``{c}`` are the data set and the configuration."""
+    per: tuple[str, ...]
+    network: bool
+    """Whether a network runs, so that TensorFlow is imported."""
+
+    @property
+    def path(self) -> Path:
+        return TEMPLATES / self.template
+
+
+STEPS: tuple[Step, ...] = (
+    Step("0.0", "preprocessing", "0.0-preprocessing.ipynb",
+         "0.0.1-{d}-preprocessing", ("dataset",), False),
+    Step("0.1", "original model training", "0.1-original_model_training.ipynb",
+         "0.1.1-{d}-original_model_training", ("dataset", "seed"), True),
+    Step("1.1", "adversarial inputs", "1.1-obtaining_adversarials.ipynb",
+         "1.1.1-{d}-obtaining_adversarials", ("dataset", "seed"), True),
+    Step("2.1", "guidance metrics", "2.1-obtaining_metrics.ipynb",
+         "2.1.1-{d}-obtaining_metrics", ("dataset", "seed"), True),
+    Step("3-4.1", "ordering and retraining", "3-4.1-ordering_and_retraining.ipynb",
+         "3-4.1.{c}-{d}-ordering_and_retraining-configuration_{c}",
+         ("dataset", "seed", "configuration"), True),
+    Step("5.1", "plots", "5.1-plot.ipynb",
+         "5.1.{c}-{d}-plot-c{c}", ("dataset", "configuration"), False),
+    Step("5.2", "comparison", "5.2-comparison.ipynb", "5.2-comparison", (), False),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One template with one set of parameters."""
+
+    step: Step
+    workspace: Workspace
+    parameters: Mapping[str, object]
+    """Every parameter of the template, but for the workspace."""
+    report: Path
+    """The executed copy, without suffix: ``.ipynb``, ``.html``, ``.json`` and ``.log`` stand there."""
+    inputs: tuple[str, ...]
+    """Files it reads, as patterns from the workspace's root."""
+    outputs: tuple[str, ...]
+    """Files it writes, likewise; each pattern must match at least one file when it is done."""
+    unfinished: tuple[str, ...] = ()
+    """Files that keep what a stopped job had finished, likewise."""
+    needs: tuple[str, ...] = ()
+    """Names of the jobs that write what it reads."""
+
+    @property
+    def name(self) -> str:
+        """Unique in a workspace, e.g. ``digits/seed-0/0.1.1-digits-original_model_training``."""
+        return self.report.relative_to(self.workspace.reports_root).as_posix()
+
+    @property
+    def dataset(self) -> str:
+        return str(self.parameters.get("dataset", ""))
+
+    @property
+    def seed(self) -> int | None:
+        return self.parameters.get("seed")
+
+    def forget(self) -> None:
+        """Remove what the job wrote, so that it starts from nothing."""
+        for path in expand(self.workspace, self.outputs + self.unfinished):
+            path.unlink()
+
+    def file(self, suffix: str) -> Path:
+        """A file beside the executed copy, by its suffix."""
+        return self.report.with_name(self.report.name + suffix)
+
+
+def steps_named(words: Iterable[str]) -> list[Step]:
+    """The steps a user means by ``0``, ``3``, ``3-4`` or ``5.2``.
+
+    Raises
+    ------
+    ValueError
+        If a word names no step.
+    """
+    chosen = set()
+    for word in words:
+        found = [s for s in STEPS if word == s.id or word in s.id.split(".")[0].split("-")
+                 or word == s.id.split(".")[0]]  # fmt: skip
+        if not found:
+            known = ", ".join(f"{s.id} ({s.title})" for s in STEPS)
+            raise ValueError(f"--steps: got {word!r}, expected numbers 0 to 5 or one of {known}")
+        chosen.update(found)
+    return [s for s in STEPS if s in chosen]
+
+
+def plan(
+    workspace: Workspace,
+    datasets: Iterable[str],
+    seeds: Iterable[int],
+    configurations: Iterable[int],
+    settings: Mapping[str, Mapping[str, object]],
+    steps: Iterable[Step] = STEPS,
+) -> list[Job]:
+    """The jobs of a request, in an order in which they can run.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    datasets, seeds, configurations : iterables
+    settings : mapping
+        For each data set the values that replace the templates' defaults.
+    steps : iterable of Step
+        The steps asked for.
+    """
+    datasets, seeds, configurations = list(datasets), list(seeds), list(configurations)
+    axes = {"dataset": datasets, "seed": seeds, "configuration": configurations}
+    whole = {"seeds": seeds, "datasets": datasets, "configurations": configurations}
+    jobs: list[Job] = []
+    for step in (s for s in STEPS if s in set(steps)):
+        cells: list[dict] = [{}]
+        for axis in step.per:
+            cells = [{**cell, axis: value} for cell in cells for value in axes[axis]]
+        for cell in cells:
+            chosen = {**settings.get(cell.get("dataset"), {}), **whole, **cell}
+            jobs.append(_job(step, workspace, chosen))
+    writers = {pattern: job.name for job in jobs for pattern in job.outputs}
+    needs = [dict.fromkeys(writers[p] for p in job.inputs if p in writers) for job in jobs]
+    return [replace(job, needs=tuple(names)) for job, names in zip(jobs, needs, strict=True)]
+
+
+def _job(step: Step, workspace: Workspace, chosen: Mapping[str, object]) -> Job:
+    declared = template_parameters(step.path)
+    values = {name: chosen.get(name, p.default) for name, p in declared.items()}
+    del values["workspace"]
+    d, c = values.get("dataset", ""), values.get("configuration")
+    folder = workspace.reports(d, values["seed"] if "seed" in step.per else None)
+    inputs, outputs, unfinished = _files(step, workspace, values)
+    report = folder / step.copy.format(d=d, c=c)
+    return Job(step, workspace, values, report, inputs, outputs, unfinished)
+
+
+def _files(step: Step, w: Workspace, p: Mapping) -> list[tuple[str, ...]]:
+    """What a step reads and writes, and where it keeps what it has finished so far."""
+    d, seed, c = p.get("dataset", ""), p.get("seed", 0), p.get("configuration", 0)
+    images = [w.data(d) / "*.npy", w.data(d) / "dataset.json"]
+    model = [w.original_model(d, seed)]
+    adversarial = [w.adversarial(d, seed) / "*.npy"]
+    scores = [w.metrics(d, seed) / f"{m}.npy" for m in p.get("metrics", [])]
+    kept = [w.models(d, seed) / f"c{c}_*.keras"] if p.get("keep_models", "none") != "none" else []
+    tables = [
+        w.results(dataset, run, configuration)
+        for dataset in p.get("datasets", [d])
+        for configuration in p.get("configurations", [c])
+        for run in p.get("seeds", [seed])
+    ]
+    curves = [w.curve(d, seed, c, m) for m in p.get("metrics", [])]
+    reads, writes, *unfinished = {
+        "0.0": ([], images),
+        "0.1": (images, [*model, w.models(d, seed) / "history.csv"]),
+        "1.1": (images + model, [*adversarial, w.adversarial(d, seed) / "attacks.csv"]),
+        "2.1": (images + model + adversarial, [*scores, w.metrics(d, seed) / "metrics.csv"]),
+        "3-4.1": (images + model + adversarial + scores, tables + kept, curves),
+        "5.1": (tables, [w.reports(d) / f"{d}_c{c}_summary.csv", w.figures(d) / f"{d}_c{c}_*"]),
+        "5.2": (tables, [w.reports() / "comparison.csv", w.reports() / "recommendation.json",
+                         w.figures() / "comparison_*"]),
+    }[step.id]  # fmt: skip
+    unfinished = unfinished[0] if unfinished else []
+    return [tuple(map(w.relative, paths)) for paths in (reads, writes, unfinished)]
+
+
+# --- fingerprints: what decides the outputs of a job, by content ---
+
+
+@dataclass
+class Status:
+    """Whether a job would run, and why."""
+
+    up_to_date: bool
+    reason: str
+
+
+def fingerprint(job: Job) -> dict[str, dict]:
+    """What decides the outputs of `job`: its parameters, its code and its inputs."""
+    known = (_record(job) or {}).get("inputs", {})
+    return {
+        "parameters": dict(job.parameters),
+        "code": code_hashes(job.step.path),
+        "inputs": {**hashes(job.workspace, job.inputs, known), **_raw_hash(job)},
+    }
+
+
+def status(job: Job) -> Status:
+    """Compare what the job would read and run now with what it read and ran last time."""
+    record = _record(job)
+    if record is None:
+        return Status(False, "has not run yet")
+    if record["state"] != "done":
+        why = {"failed": "failed last time", "running": "was interrupted"}
+        return Status(False, why.get(record["state"], record["state"]))
+    for part, now in fingerprint(job).items():
+        before = record[part]
+        for name in sorted(now.keys() | before.keys()):
+            if _content(now.get(name)) != _content(before.get(name)):
+                return Status(False, _difference(part, name, before.get(name), now.get(name)))
+    outputs = hashes(job.workspace, job.outputs, record["outputs"])
+    for name, before in record["outputs"].items():
+        if name not in outputs:
+            return Status(False, f"output {name} is missing")
+        if _content(outputs[name]) != _content(before):
+            return Status(False, f"output {name} was changed by something else")
+    if not (job.file(".ipynb").exists() and job.file(".html").exists()):
+        return Status(False, "its report is missing")
+    return Status(True, "up to date")
+
+
+def _content(entry: object) -> object:
+    return entry["sha256"] if isinstance(entry, dict) and "sha256" in entry else entry
+
+
+def _difference(part: str, name: str, before: object, now: object) -> str:
+    if part == "parameters":
+        return f"{name}: {_short(before)} -> {_short(now)}"
+    what = {"code": f"code of {name}", "inputs": f"input {name}"}[part]
+    return f"{what} {'is new' if before is None else 'is gone' if now is None else 'changed'}"
+
+
+def _short(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _record(job: Job) -> dict | None:
+    try:
+        return read_json(job.file(".json"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def expand(workspace: Workspace, patterns: Iterable[str]) -> list[Path]:
+    """The files that match the patterns, without unfinished ones (their names start with a dot)."""
+    return [
+        path
+        for pattern in patterns
+        for path in sorted(workspace.root.glob(pattern))
+        if not path.name.startswith(".")
+    ]
+
+
+def hashes(
+    workspace: Workspace, patterns: Iterable[str], known: Mapping[str, dict] | None = None
+) -> dict[str, dict]:
+    """SHA-256 of each file that matches; files of the same size and time as `known` are not read."""
+    return {
+        workspace.relative(path): _file_hash(path, (known or {}).get(workspace.relative(path)))
+        for path in expand(workspace, patterns)
+    }
+
+
+def _raw_hash(job: Job) -> dict[str, dict]:
+    path = Path(str(job.parameters.get("raw") or ""))
+    return {"raw": _file_hash(path, None)} if path.is_file() else {}
+
+
+def _file_hash(path: Path, known: Mapping | None) -> dict[str, object]:
+    stat = path.stat()
+    seen = {"size": stat.st_size, "time": stat.st_mtime_ns}
+    if known and all(known[k] == v for k, v in seen.items()):
+        return dict(known)
+    with open(path, "rb") as file:
+        return {**seen, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def code_hashes(template: Path) -> dict[str, str]:
+    """A hash for the template's code and one for each module of the package it uses.
+
+    Only what can change results counts: comments and docstrings don't, nor does how things are
+    drawn, unless the template is there to draw (a step 5 imports nothing but that).
+    """
+    cells = json.loads(template.read_text(encoding="utf-8"))["cells"]
+    source = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code"
+                       and "parameters" not in c["metadata"].get("tags", []))  # fmt: skip
+    drawn = template.name.startswith("5")
+    modules: set[str] = set()
+    pending = set(_imported(source))
+    while pending:
+        name = pending.pop()
+        if name in modules or (name.startswith("utils.plotting") and not drawn):
+            continue
+        modules.add(name)
+        pending |= _imported(_module_path(name).read_text(encoding="utf-8"))
+    result = {template.name: _code_hash(source)}
+    result |= {m: _code_hash(_module_path(m).read_text(encoding="utf-8")) for m in sorted(modules)}
+    return result
+
+
+def _module_path(name: str) -> Path:
+    path = ROOT.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def _imported(source: str) -> frozenset[str]:
+    """Modules of the package that `source` imports anywhere."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(n for n in names if re.match(r"utils\b", n) and _module_path(n).is_file())
+
+
+@cache
+def _code_hash(source: str) -> str:
+    """Hash of what `source` does: without comments, layout and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
+                body[0].value.value = ""
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]

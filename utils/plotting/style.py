@@ -1,0 +1,123 @@
+"""The one style of all figures: colours, markers, fonts, how a figure is made and saved."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from utils.workspace import atomic
+
+WIDTH = 9.0
+"""Width of a figure in inches: 900 pixels at the 100 dpi of the inline PNG."""
+
+STYLE: dict[str, Any] = {
+    "figure.dpi": 100,
+    "figure.max_open_warning": 0,  # the notebook closes what it has shown
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 120,
+    "font.family": "DejaVu Sans",  # ships with matplotlib: same letters on every machine
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+    "image.cmap": "gray",
+    "image.interpolation": "nearest",
+    "svg.fonttype": "none",  # text stays text: searchable, editable
+    "svg.hashsalt": "figures",  # ids, and hence files, are the same each time
+    "pdf.fonttype": 42,
+}
+
+# Okabe and Ito's palette, safe for colour-blind readers; markers carry the same information.
+# Vermillion is kept for adversarial inputs.
+METRIC_STYLES: dict[str, tuple[str, str]] = {
+    "nc": ("#E69F00", "o"),
+    "lsa": ("#56B4E9", "s"),
+    "dsa": ("#009E73", "^"),
+    "deepgini": ("#0072B2", "D"),
+    "softmax_entropy": ("#CC79A7", "v"),
+    "random": ("#7f7f7f", "x"),
+}
+ADVERSARIAL, CLEAN, REFERENCE, BLUE, MUTED = "#D55E00", "#4d4d4d", "#000000", "#0072B2", "#c4c4c4"
+_FURTHER_COLOURS, _FURTHER_MARKERS = ("#000000", "#D55E00", "#F0E442"), ("P", "X", "*", "h", "p")
+
+
+def metric_style(metric: str) -> dict[str, Any]:
+    """Colour, marker and line style of a guidance metric, the same in every figure.
+
+    A metric that is not of the study gets what its id determines, so it keeps its look, too.
+    """
+    number = zlib.crc32(metric.encode())
+    further = _FURTHER_COLOURS[number % 3], _FURTHER_MARKERS[number % 5]
+    colour, marker = METRIC_STYLES.get(metric, further)
+    return {"color": colour, "marker": marker, "linestyle": "--" if metric == "random" else "-"}
+
+
+def in_order(metrics: Iterable[str]) -> list[str]:
+    """Put metric ids in the fixed order of the palette, then the alphabet, each once."""
+    known = list(METRIC_STYLES)
+    return sorted(set(metrics), key=lambda m: (known.index(m) if m in known else len(known), m))
+
+
+def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Run a drawing function under `STYLE`, leaving matplotlib's global settings as they were."""
+
+    @wraps(function)
+    def draw(*args: Any, **kwargs: Any) -> Figure:
+        with mpl.rc_context(STYLE):
+            before = set(plt.get_fignums())
+            try:
+                figure = function(*args, **kwargs)
+                figure.draw_without_rendering()  # ticks are made late: make them in this style
+            except BaseException:
+                for number in set(plt.get_fignums()) - before:  # no half-drawn figure is shown
+                    plt.close(number)
+                raise
+            return figure
+
+    return draw
+
+
+def save(figure: Figure, folder: str | Path, name: str) -> list[Path]:
+    """Save a figure for the web, for papers and for a quick look.
+
+    Parameters
+    ----------
+    figure : Figure
+    folder : str or Path
+        Made if it is not there.
+    name : str
+        File name without suffix, such as ``"digits_c2_accuracy"``.
+
+    Returns
+    -------
+    list of Path
+        The .svg, .pdf and .png written. Each appears whole or not at all, and the same figure
+        gives the same bytes.
+    """
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": None}
+    paths = [Path(folder) / f"{name}.{suffix}" for suffix in undated]
+    with mpl.rc_context(STYLE):
+        for path, metadata in zip(paths, undated.values(), strict=True):
+            with atomic(path) as temporary:
+                figure.savefig(temporary, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
+    return paths

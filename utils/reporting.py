@@ -1,0 +1,166 @@
+"""Pages that open offline: one for each executed notebook, and the index over all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.workspace import Workspace, atomic, read_json
+
+if TYPE_CHECKING:
+    from utils.pipeline import Job
+
+PAGES = Path(__file__).parent / "pages"
+THUMBNAILS = ("accuracy", "accuracy_adversarial")
+"""Figures of each configuration that the index shows."""
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where a page leads: (label, title, path of the page)."""
+
+    items: tuple[tuple[str, str, Path], ...] = ()
+
+
+def links_between(jobs: Iterable[Job]) -> dict[str, Links]:
+    """Links from each job's page to those it builds on and those that build on it."""
+    jobs = list(jobs)
+    result = {}
+    for job in jobs:
+        before = [j for j in jobs if set(j.outputs) & set(job.inputs)][-1:]
+        after = [j for j in jobs if set(job.outputs) & set(j.inputs)]
+        if job.step.id != "2.1":  # the metrics lead to every configuration, others to the next step
+            after = after[:1]
+        else:
+            after = [j for j in after if j.step.id == "3-4.1"]
+        items = [("previous", j) for j in before] + [("next", j) for j in after]
+        result[job.name] = Links(
+            tuple((label, j.report.name, j.file(".html")) for label, j in items)
+        )
+    return result
+
+
+def export_html(job: Job, links: Links) -> None:
+    """Write the page of an executed notebook: code folded, parameters on top, nothing from a CDN."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    from utils.parameters import template_parameters
+
+    folder = job.report.parent
+
+    def relative(path: Path) -> str:
+        return Path(os.path.relpath(path, folder)).as_posix()
+
+    declared = template_parameters(job.step.path)
+    shown = {**job.parameters, "workspace": job.workspace.root}
+    report = {
+        "title": job.report.name,
+        "style": _style(),
+        "index": relative(job.workspace.reports_root / "index.html"),
+        "links": [(label, title, relative(page)) for label, title, page in links.items],
+        "parameters": [(n, _text(shown[n]), p.help) for n, p in declared.items()],
+    }
+    exporter = HTMLExporter(template_name="report", extra_template_basedirs=[str(PAGES)])
+    notebook = nbformat.read(job.file(".ipynb"), as_version=4)
+    notebook.cells = [c for c in notebook.cells if not _is_parameters(c)]
+    page, _ = exporter.from_notebook_node(notebook, resources={"report": report})
+    with atomic(job.file(".html")) as path:
+        path.write_text(page, encoding="utf-8")
+
+
+def _is_parameters(cell: Mapping) -> bool:
+    """Whether the table on top of the page says what the cell says."""
+    return bool({"parameters", "injected-parameters"} & set(cell["metadata"].get("tags", [])))
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _style() -> str:
+    return (PAGES / "style.css").read_text(encoding="utf-8")
+
+
+# --- the index ---
+
+
+def write_index(workspace: Workspace) -> Path:
+    """Write ``reports/index.html`` over all runs of a workspace, the failed first."""
+    from jinja2 import Environment, FileSystemLoader
+
+    root = workspace.reports_root
+    jobs = [_row(path, root) for path in sorted(root.rglob("*.json")) if _is_record(path)]
+    names = sorted({job["dataset"] for job in jobs if job["dataset"]})
+    sections = [
+        {
+            "name": name,
+            "jobs": sorted(
+                (j for j in jobs if j["dataset"] == name), key=lambda j: (j["step"], j["name"])
+            ),
+            "thumbnails": _thumbnails(workspace, name),
+        }
+        for name in names
+    ]
+    if overall := [job for job in jobs if not job["dataset"]]:
+        sections.append(
+            {"name": "all data sets", "jobs": overall, "thumbnails": _thumbnails(workspace, "")}
+        )
+    failures = [job for job in jobs if job["state"] == "failed"]
+    recommendation = root / "recommendation.json"
+    answer = read_json(recommendation).get("text", "") if recommendation.exists() else ""
+    page = Environment(loader=FileSystemLoader(PAGES), autoescape=True).get_template("index.html.j2")
+    with atomic(root / "index.html") as path:
+        path.write_text(
+            page.render(
+                style=_style(), datasets=sections, failures=failures, answer=answer,
+                written=datetime.now().strftime("%Y-%m-%d %H:%M"),
+            ),
+            encoding="utf-8",
+        )  # fmt: skip
+    return root / "index.html"
+
+
+def _is_record(path: Path) -> bool:
+    return not path.name.startswith(".") and path.with_suffix(".log").exists()
+
+
+def _row(path: Path, root: Path) -> dict[str, object]:
+    record = read_json(path)
+    usage = record.get("resources", {})
+    error = record.get("error") or {}
+    place = f"cell {error.get('cell')}" if error.get("cell") else "outside a cell"
+    energy, memory = usage.get("energy_kwh"), usage.get("memory_peak_mb")
+    return {
+        "name": record["name"],
+        "dataset": record["dataset"],
+        "step": record["step"],
+        "title": path.stem + (f" (seed {record['seed']})" if record["seed"] is not None else ""),
+        "state": record["state"],
+        "seconds": f"{usage['wall_seconds']:.1f}" if usage else "",
+        "memory": f"{memory:.0f} MB" if memory else "",
+        "energy": f"{1000 * energy:.3f} Wh" if energy else "",
+        "numbers": record.get("says", ""),
+        "link": path.with_suffix(".html").relative_to(root).as_posix(),
+        "where": place + (f", section {error['section']}" if error.get("section") else ""),
+        "error": error.get("error", ""),
+    }
+
+
+def _thumbnails(workspace: Workspace, dataset: str) -> list[dict[str, str]]:
+    folder, root = workspace.figures(dataset), workspace.reports_root
+    wanted = [f"{dataset}_c{c}_{q}" for c in (1, 2, 3) for q in THUMBNAILS] if dataset else []
+    names = wanted or [p.stem for p in sorted(folder.glob("comparison_*.png"))]
+    found = [folder / f"{name}.png" for name in names if (folder / f"{name}.png").exists()]
+    return [
+        {
+            "name": path.stem,
+            "source": path.relative_to(root).as_posix(),
+            "link": path.with_suffix(".svg").relative_to(root).as_posix(),
+        }
+        for path in found
+    ]

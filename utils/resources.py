@@ -1,0 +1,344 @@
+"""CPU, memory, GPU and energy that a block of code uses."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+
+_MEGABYTE = 1e6
+_MEASURED = {
+    "intel_rapl": "RAPL, the whole processor",
+    "windows_emi": "Windows EMI, the whole processor",
+    "intel_power_gadget": "Intel Power Gadget, the whole processor",
+}
+
+
+@dataclass
+class Usage:
+    """What a block used; filled in when the block ends, NaN before.
+
+    Attributes
+    ----------
+    wall_seconds, cpu_seconds : float
+        Elapsed time, and processor time of this process and all its children.
+    cpu_percent : float
+        Mean processor use; 100 = one core.
+    memory_mean_mb, memory_peak_mb : float
+        Resident memory of the process tree in MB (10^6 bytes), sampled in the background.
+    gpu_percent, gpu_memory_mb : float
+        Mean utilization and peak memory of the machine's NVIDIA GPUs; NaN without one.
+    energy_kwh : float
+        Energy in kWh; NaN if CodeCarbon could not start.
+    energy_method : str
+        How it was obtained: ``measured (...)``, ``estimated (...)`` or ``not available (...)``.
+    """
+
+    wall_seconds: float = math.nan
+    cpu_seconds: float = math.nan
+    cpu_percent: float = math.nan
+    memory_mean_mb: float = math.nan
+    memory_peak_mb: float = math.nan
+    gpu_percent: float = math.nan
+    gpu_memory_mb: float = math.nan
+    energy_kwh: float = math.nan
+    energy_method: str = ""
+
+
+class Meter:
+    """Measures any number of blocks, one after another, at a few milliseconds each.
+
+    The first meter of a process takes one to four seconds to find out about the hardware, later
+    ones some milliseconds: make one meter and call `measure` on it for each block.
+
+    Parameters
+    ----------
+    country : str, default="ESP"
+        ISO 3166 alpha-3 code of the country whose electricity is used.
+    interval : float, default=0.1
+        Seconds between two samples of the memory.
+
+    Raises
+    ------
+    ValueError
+        If there is no such country.
+
+    Examples
+    --------
+    >>> meter = Meter("ESP")  # doctest: +SKIP
+    >>> with meter.measure() as usage:  # doctest: +SKIP
+    ...     work()
+    >>> usage.energy_kwh, usage.energy_method  # doctest: +SKIP
+    """
+
+    def __init__(self, country: str = "ESP", interval: float = 0.1) -> None:
+        self.interval = interval
+        self._energy = _Energy(check_country(country))
+        self._gpus = _nvidia_gpus()
+        self._running = False
+
+    @property
+    def energy_method(self) -> str:
+        """How the energy is obtained, in words."""
+        return self._energy.method
+
+    @contextmanager
+    def measure(self) -> Iterator[Usage]:
+        """Measure a block; the yielded `Usage` is complete once the block has ended.
+
+        Raises
+        ------
+        RuntimeError
+            If this meter is already measuring; nested blocks need a meter each.
+        """
+        if self._running:
+            raise RuntimeError("meter: already measuring; use a second Meter for a block inside")
+        self._running = True
+        usage = Usage()
+        self._energy.start()
+        sampler = _Sampler(self.interval, self._gpus)
+        cpu, wall = time.process_time(), time.perf_counter()
+        sampler.start()
+        try:
+            yield usage
+        finally:
+            usage.wall_seconds = time.perf_counter() - wall
+            usage.cpu_seconds = time.process_time() - cpu
+            sampler.stop()
+            usage.cpu_seconds += sampler.children.seconds()
+            usage.cpu_percent = 100 * usage.cpu_seconds / max(usage.wall_seconds, 1e-9)
+            usage.memory_mean_mb = _mean(sampler.memory)
+            usage.memory_peak_mb = max(sampler.memory)
+            usage.gpu_percent = _mean(sampler.gpu_percent)
+            usage.gpu_memory_mb = max(sampler.gpu_memory, default=math.nan)
+            usage.energy_kwh = self._energy.stop()
+            usage.energy_method = self._energy.method
+            self._running = False
+
+
+@contextmanager
+def measure(country: str = "ESP") -> Iterator[Usage]:
+    """Measure one block, such as a whole step; `Meter` is the thing for many short ones."""
+    with Meter(country).measure() as usage:
+        yield usage
+
+
+def check_country(country: str) -> str:
+    """Return `country` if it is an ISO 3166 alpha-3 code in capitals, else raise ValueError."""
+    import pycountry
+
+    if not isinstance(country, str) or pycountry.countries.get(alpha_3=country) is None:
+        raise ValueError(
+            f"country: expected an ISO 3166 alpha-3 code in capitals such as 'ESP', got {country!r}"
+        )
+    if country != country.upper():
+        raise ValueError(f"country: expected capitals, {country.upper()!r}, got {country!r}")
+    return country
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+class _Energy:
+    """One CodeCarbon tracker, read once a block (its tasks); silent, offline, writes nothing.
+
+    A task takes the processor time, the energy counters and the clock anew at its start, so the
+    energies of consecutive short blocks add up to that of a long one.
+    """
+
+    def __init__(self, country: str) -> None:
+        self._tracker = None
+        try:
+            from codecarbon import OfflineEmissionsTracker
+
+            # Its own option for this takes effect only after its first messages.
+            logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
+            # What a user's CodeCarbon configuration file could switch on is switched off here:
+            # files, servers, and the lock file that keeps jobs from running side by side.
+            self._tracker = OfflineEmissionsTracker(
+                country_iso_code=country,
+                tracking_mode="process",
+                allow_multiple_runs=True,
+                output_methods=[],
+                output_handlers=[],
+                output_dir=tempfile.gettempdir(),
+                emissions_endpoint=None,
+                electricitymaps_api_token="",
+                log_level="critical",
+            )
+            # The first task looks for the hardware, which takes seconds: not in a user's block.
+            self._tracker.start_task()
+            if self._tracker.stop_task() is None:
+                raise RuntimeError("CodeCarbon did not start")
+            _single_interval(self._tracker)
+            self.method = _describe(self._tracker)
+        # Whatever goes wrong inside CodeCarbon or below it must not stop an experiment.
+        except Exception as error:
+            self._give_up(error)
+
+    def start(self) -> None:
+        if self._tracker is not None:
+            try:
+                self._tracker.start_task()
+            except Exception as error:  # as above
+                self._give_up(error)
+
+    def stop(self) -> float:
+        """Energy since `start` in kWh."""
+        if self._tracker is None:
+            return math.nan
+        try:
+            return float(self._tracker.stop_task().energy_consumed)
+        except Exception as error:  # as above
+            self._give_up(error)
+            return math.nan
+
+    def _give_up(self, error: Exception) -> None:
+        self._tracker = None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        self.method = f"not available ({reason[:150]})"
+
+
+def _single_interval(tracker: object) -> None:
+    """Let CodeCarbon compute the processor's load from the two ends of a block alone.
+
+    It also looks once a second, from a thread that busy Python code holds up between reading the
+    clock and reading the processor time, which made blocks of over a second up to twice too dear.
+    """
+    for hardware in getattr(tracker, "_hardware", []):
+        if getattr(hardware, "_mode", "") == "cpu_load":
+            hardware.monitor_power = lambda: None
+
+
+def _describe(tracker: object) -> str:
+    """What CodeCarbon measures on this machine and what it only estimates."""
+    measured, parts = False, []
+    for hardware in reversed(getattr(tracker, "_hardware", [])):
+        kind, mode = type(hardware).__name__, getattr(hardware, "_mode", "")
+        if kind == "CPU" and mode in _MEASURED:
+            measured = True
+            parts.append(f"CPU by {_MEASURED[mode]}")
+        elif kind == "CPU" and mode == "cpu_load":
+            parts.append(f"CPU load of this process x {hardware._tdp:g} W TDP")
+        elif kind == "CPU":
+            parts.append(f"CPU constant, half of {hardware._tdp:g} W TDP")
+        elif kind == "GPU":
+            parts.append("GPU measured")
+        elif kind == "RAM":
+            parts.append("memory by a model")
+        else:
+            measured = True
+            parts.append(f"{getattr(hardware, 'chip_part', '')} by {kind} sensors".strip())
+    return f"{'measured' if measured else 'estimated'} (CodeCarbon: {'; '.join(parts)})"
+
+
+class _Sampler(threading.Thread):
+    """Looks at the process tree at the start, every `interval` seconds and at the end."""
+
+    def __init__(self, interval: float, gpus: list) -> None:
+        super().__init__(daemon=True, name="resource sampler")
+        self.interval, self.gpus = interval, gpus
+        self.memory: list[float] = []
+        self.gpu_percent: list[float] = []
+        self.gpu_memory: list[float] = []
+        self.process = psutil.Process()
+        self.children = _Children(self.process)
+        self._end = threading.Event()
+        self._sample()
+        self.children.begin()
+
+    def run(self) -> None:
+        pause = self.interval
+        while not self._end.wait(pause):
+            before = time.thread_time()
+            self._sample()
+            # On a machine with very many processes a look is costly: then look less often.
+            pause = max(self.interval, 20 * (time.thread_time() - before))
+
+    def stop(self) -> None:
+        self._end.set()
+        self.join()
+        self._sample()
+
+    def _sample(self) -> None:
+        memory = self.process.memory_info().rss + self.children.look()
+        self.memory.append(memory / _MEGABYTE)
+        if self.gpus:
+            import pynvml
+
+            try:
+                rates = [pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu for gpu in self.gpus]
+                used = sum(pynvml.nvmlDeviceGetMemoryInfo(gpu).used for gpu in self.gpus)
+            except pynvml.NVMLError:  # some drivers do not tell
+                self.gpus = []
+            else:
+                self.gpu_percent.append(_mean(rates))
+                self.gpu_memory.append(used / _MEGABYTE)
+
+
+class _Children:
+    """Processor time of child processes since `begin`; those that end keep what they used."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self.process = process
+        self.last: dict[psutil.Process, float] = {}
+
+    def begin(self) -> None:
+        """Count from the last look on; children found later count from 0."""
+        self.first = dict(self.last)
+        self.ended = self._ended_seconds()
+
+    def look(self) -> int:
+        """Note the processor time of each child that lives; return their memory in bytes."""
+        memory, self.alive = 0, set()
+        for child in self._living():
+            try:
+                times = child.cpu_times()
+                memory += child.memory_info().rss
+            except psutil.Error:  # it ended meanwhile
+                continue
+            self.last[child] = times.user + times.system
+            self.alive.add(child)
+        return memory
+
+    def seconds(self) -> float:
+        """Processor time used since `begin`; never negative."""
+        used = {child: last - self.first.get(child, 0.0) for child, last in self.last.items()}
+        gone = used.keys() - self.alive
+        # The system counts ended children whole, also those too short to be seen by a sample; a
+        # sample misses the last moments. The larger of the two is nearer to the truth.
+        counted = self._ended_seconds() - self.ended - sum(self.first.get(c, 0.0) for c in gone)
+        return sum(used[child] for child in self.alive) + max(counted, sum(used[c] for c in gone))
+
+    def _living(self) -> list[psutil.Process]:
+        try:
+            return self.process.children(recursive=True)
+        except psutil.Error:
+            return []
+
+    @staticmethod
+    def _ended_seconds() -> float:
+        times = os.times()
+        return times.children_user + times.children_system
+
+
+def _nvidia_gpus() -> list:
+    """Handles of the machine's NVIDIA GPUs; empty without driver or library."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+        return [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+    except (OSError, pynvml.NVMLError):
+        return []

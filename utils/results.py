@@ -1,0 +1,136 @@
+"""The results table: one row for each data point of each retraining curve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from utils.workspace import atomic
+
+KEY = ["dataset", "configuration", "metric", "seed", "point"]
+"""What names a row: no two rows of a table have the same."""
+
+QUALITY = ["loss", "accuracy", "precision", "recall", "accuracy_clean", "accuracy_adversarial"]
+"""On the test and adversarial test set together, then on each of them alone."""
+
+VALIDATION = ["val_loss", "val_accuracy"]
+
+COST = [
+    "fit_seconds",
+    "cpu_seconds",
+    "cpu_percent",
+    "memory_mean_mb",
+    "memory_peak_mb",
+    "gpu_percent",
+    "gpu_memory_mb",
+    "energy_kwh",
+    "energy_method",
+]
+"""What the retraining of the point took; the only columns that differ from run to run."""
+
+COLUMNS = [*KEY, "n_inputs", *QUALITY, *VALIDATION, *COST]
+"""Columns that every table has; ``accuracy_<attack>`` columns follow `QUALITY`."""
+
+_INTEGERS = ["configuration", "seed", "point", "n_inputs"]
+_TEXTS = ["dataset", "metric", "energy_method"]
+
+
+def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
+    """Check rows and bring them into the table's form.
+
+    Parameters
+    ----------
+    rows : iterable of dict, or DataFrame
+        One entry a data point, with all of `COLUMNS` and an ``accuracy_<attack>`` for each attack.
+
+    Returns
+    -------
+    DataFrame
+        Columns in order, integers as int64, rows sorted by `KEY`.
+
+    Raises
+    ------
+    ValueError
+        If columns are missing or unknown, a key is empty or not a whole number, or a row occurs
+        twice.
+    """
+    table = pd.DataFrame(rows) if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise ValueError(f"results: columns missing: {', '.join(missing)}")
+    attacks = sorted(c for c in set(table.columns) - set(COLUMNS) if c.startswith("accuracy_"))
+    unknown = [c for c in table.columns if c not in COLUMNS and c not in attacks]
+    if unknown:
+        raise ValueError(f"results: unknown columns: {', '.join(map(str, unknown))}")
+    place = COLUMNS.index("val_loss")
+    table = table[[*COLUMNS[:place], *attacks, *COLUMNS[place:]]]
+    numbers = [column for column in table.columns if column not in [*_INTEGERS, *_TEXTS]]
+    try:
+        table = table.astype({column: "float64" for column in [*_INTEGERS, *numbers]})
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"results: expected numbers, got something else: {error}") from error
+    for column in _INTEGERS:
+        if not (table[column] % 1 == 0).all():
+            raise ValueError(f"results: column {column}: expected whole numbers in every row")
+    if table[["dataset", "metric"]].isna().any(axis=None):
+        raise ValueError("results: columns dataset and metric: expected a name in every row")
+    table = table.astype({column: "int64" for column in _INTEGERS})
+    table = table.sort_values(KEY, kind="stable", ignore_index=True)
+    twice = table.duplicated(KEY)
+    if twice.any():
+        key = ", ".join(f"{name} {value}" for name, value in table.loc[twice, KEY].iloc[0].items())
+        raise ValueError(f"results: {twice.sum()} rows occur twice, the first: {key}")
+    return table
+
+
+def write_results(path: str | Path, rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
+    """Check `rows`, write them as CSV, whole or not at all, and return the table.
+
+    Numbers keep every digit: ``pandas.read_csv(path)`` gives the same values back.
+    """
+    table = results_table(rows)
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
+    return table
+
+
+def read_results(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
+    """Read one results table, or several into one.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        CSV files. Attacks may differ between them; a table without an attack has NaN there.
+
+    Returns
+    -------
+    DataFrame
+        As `results_table` returns it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file does not exist.
+    ValueError
+        If `paths` is empty, a file is no results table, or two files hold the same row.
+    """
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not paths:
+        raise ValueError("results: expected at least one file, got none")
+    tables = []
+    for path in paths:
+        try:
+            # Only an empty cell is missing: a data set may well be called "null" or "NA".
+            table = pd.read_csv(
+                path,
+                float_precision="round_trip",
+                keep_default_na=False,
+                na_values=[""],
+                dtype=dict.fromkeys(_TEXTS, str),
+            )
+            tables.append(results_table(table))
+        except ValueError as error:  # pandas' own parser errors are ValueErrors, too
+            raise ValueError(f"{path}: {error}") from error
+    return results_table(pd.concat(tables, ignore_index=True))

@@ -1,0 +1,217 @@
+"""Summaries of the results table: one curve, all seeds of a curve, a metric against random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+KEYS = ["dataset", "configuration", "metric"]
+TOLERANCE = 0.01
+"""Accuracies this close (absolute) count as equally good."""
+
+INTERVALS = ["best_accuracy", "chosen_accuracy", "final_accuracy", "gain", "area", "total_seconds"]
+_NEEDED = [*KEYS, "seed", "point", "n_inputs", "accuracy", "val_accuracy", "fit_seconds",
+           "cpu_percent", "memory_peak_mb", "energy_kwh"]
+ROUNDING = 1e-9  # 0.90 - 0.01 is not 0.89 in binary
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Mean and half-width of its two-sided t-interval.
+
+    Parameters
+    ----------
+    values : sequence of float
+        One value a run (seed); NaN values are left out.
+    confidence : float, default=0.95
+        Coverage of the interval, between 0 and 1.
+
+    Returns
+    -------
+    mean, half_width : float
+        ``t(1 - (1 - confidence) / 2, n - 1) * s / sqrt(n)`` with the sample standard deviation
+        ``s``. The half-width is NaN for fewer than two values: one run says nothing about spread.
+    """
+    values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    n = len(values)
+    if n < 2:
+        return (float(values[0]) if n else np.nan), np.nan
+    t = stats.t.ppf((1 + confidence) / 2, n - 1)
+    return float(values.mean()), float(t * values.std(ddof=1) / np.sqrt(n))
+
+
+def summarise_runs(results: pd.DataFrame) -> pd.DataFrame:
+    """Measure every retraining curve: one row a (dataset, configuration, metric, seed).
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table; each curve has its point 0 (the original model) and at least one
+        retrained point.
+
+    Returns
+    -------
+    DataFrame
+        The columns described in `summarise`, without intervals and with a column ``seed``.
+
+    Raises
+    ------
+    ValueError
+        If a column, point 0 or every retrained point is missing, a point is given twice, or an
+        accuracy is NaN.
+    """
+    missing = [column for column in _NEEDED if column not in results]
+    if missing:
+        raise ValueError(f"results: expected the columns of utils.results, missing {missing}")
+    if results[["accuracy", "val_accuracy"]].isna().any(axis=None):
+        raise ValueError("results: expected numbers in accuracy and val_accuracy, got NaN")
+    rows = []
+    for _, runs in results.groupby(["dataset", "configuration", "seed"], sort=False):
+        configuration_best = runs.loc[runs["point"] > 0, "accuracy"].max()
+        for metric, curve in runs.groupby("metric", sort=False):
+            first = curve.iloc[0]
+            keys = {name: first[name] for name in ("dataset", "configuration", "seed")}
+            rows.append({**keys, "metric": metric, **_measure(curve, configuration_best)})
+    table = pd.DataFrame(rows)
+    return table[[*KEYS, "seed", *(c for c in table if c not in [*KEYS, "seed"])]]
+
+
+def _measure(curve: pd.DataFrame, configuration_best: float) -> dict[str, float]:
+    """Numbers of one curve, that is one metric, configuration and seed."""
+    curve = curve.sort_values("point", ignore_index=True)
+    points = curve["point"].tolist()
+    if points[0] != 0 or len(points) < 2 or len(set(points)) != len(points):
+        raise ValueError(
+            f"results: expected point 0 and retrained points, once each, for "
+            f"{curve['metric'][0]} in configuration {curve['configuration'][0]}, got {points}"
+        )
+    original, retrained = curve.iloc[0], curve.iloc[1:]
+    # idxmax takes the first of equals: the fewest inputs
+    best = retrained.loc[retrained["accuracy"].idxmax()]
+    chosen = retrained.loc[retrained["val_accuracy"].idxmax()]
+    final = retrained.iloc[-1]
+    near = curve[curve["accuracy"] >= configuration_best - TOLERANCE - ROUNDING]
+    n_inputs, accuracy = curve["n_inputs"].to_numpy(float), curve["accuracy"].to_numpy(float)
+    return {
+        "original_accuracy": original["accuracy"],
+        "best_accuracy": best["accuracy"],
+        "best_point": best["point"],
+        "best_n_inputs": best["n_inputs"],
+        "best_seconds": best["fit_seconds"],
+        "best_energy_kwh": best["energy_kwh"],
+        "chosen_accuracy": chosen["accuracy"],
+        "chosen_point": chosen["point"],
+        "chosen_n_inputs": chosen["n_inputs"],
+        "chosen_seconds": chosen["fit_seconds"],
+        "chosen_energy_kwh": chosen["energy_kwh"],
+        "final_accuracy": final["accuracy"],
+        "final_n_inputs": final["n_inputs"],
+        "final_seconds": final["fit_seconds"],
+        "gain": best["accuracy"] - original["accuracy"],
+        "area": np.trapezoid(accuracy, n_inputs) / (n_inputs[-1] - n_inputs[0]),
+        "near_best_n_inputs": near["n_inputs"].iloc[0] if len(near) else np.nan,
+        "near_best_seconds": near["fit_seconds"].iloc[0] if len(near) else np.nan,
+        "total_seconds": retrained["fit_seconds"].sum(),
+        "total_energy_kwh": retrained["energy_kwh"].sum(min_count=1),
+        "cpu_percent": retrained["cpu_percent"].mean(),
+        "memory_peak_mb": retrained["memory_peak_mb"].max(),
+    }
+
+
+def summarise(results: pd.DataFrame) -> pd.DataFrame:
+    r"""Summarise every retraining curve: one row a (dataset, configuration, metric).
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table, of one or several data sets, configurations and seeds.
+
+    Returns
+    -------
+    DataFrame
+        Means over the seeds; the columns named in ``INTERVALS`` are followed by
+        ``<name>_interval``, the half-width of the 95 % t-interval (NaN for one seed).
+
+        ``n_seeds``
+            Number of runs.
+        ``original_accuracy``
+            Accuracy of the original model (point 0) on test + adversarial test inputs.
+        ``best_accuracy``, ``best_point``, ``best_n_inputs``, ``best_seconds``, ``best_energy_kwh``
+            The retrained point with the highest accuracy *on the test inputs*, as the study
+            picks it. It is optimistic: the same inputs choose the point and judge it.
+        ``chosen_...``
+            The same for the retrained point with the highest *validation* accuracy. The test
+            inputs had no say in it, so this is the number to quote.
+        ``final_...``
+            The last point: retrained on all inputs.
+        ``gain``
+            ``best_accuracy - original_accuracy``.
+        ``area``
+            Normalised area under the accuracy curve, see Notes.
+        ``near_best_n_inputs``, ``near_best_seconds``
+            Inputs of the first point, the original model included, whose accuracy is within
+            0.01 of the best retrained one of any metric in this configuration and seed, and
+            the seconds of that one retraining. NaN if not reached in every seed.
+        ``total_seconds``, ``total_energy_kwh``
+            The whole curve: all its retrainings together.
+        ``cpu_percent``, ``memory_peak_mb``
+            Mean over the retrained points (100 = one core); highest of points and seeds.
+
+    Notes
+    -----
+    With data points :math:`(n_i, a_i)`, :math:`i = 0 \ldots p`, of inputs and accuracy,
+
+    .. math:: area = \frac{1}{n_p - n_0} \sum_{i=1}^{p} (n_i - n_{i-1}) \frac{a_{i-1} + a_i}{2},
+
+    the mean accuracy along the curve: 1 for a model that is always right, and higher for a
+    metric that reaches the same accuracy with fewer inputs. Of equal points the one with the
+    fewest inputs counts.
+    """
+    runs = summarise_runs(results)
+    rows = []
+    for keys, group in runs.groupby(KEYS, sort=False):
+        row = dict(zip(KEYS, keys, strict=True)) | {"n_seeds": len(group)}
+        for column in group.columns.drop([*KEYS, "seed"]):
+            row[column] = group[column].mean(skipna=False)
+            if column in INTERVALS:
+                row[f"{column}_interval"] = mean_interval(group[column])[1]
+        rows.append(row | {"memory_peak_mb": group["memory_peak_mb"].max()})
+    return pd.DataFrame(rows)
+
+
+def against_random(table: pd.DataFrame) -> pd.DataFrame:
+    """Compare each metric with the random order of the same data set and configuration.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What `summarise` returns, or `summarise_runs`: then runs of the same seed are paired,
+        which takes out what the seeds have in common, and the intervals are known.
+
+    Returns
+    -------
+    DataFrame
+        One row a (dataset, configuration, metric) but random: ``area_difference``,
+        ``best_difference`` and ``chosen_difference`` (accuracies; positive = better than
+        random), each followed by its ``_interval``, the half-width of the 95 % t-interval
+        of the paired differences (NaN without several seeds). Differences are NaN where
+        random was not run.
+    """
+    pair = ["dataset", "configuration", *(["seed"] if "seed" in table else [])]
+    columns = {"area": "area", "best_accuracy": "best", "chosen_accuracy": "chosen"}
+    random = table.loc[table["metric"] == "random", [*pair, *columns]]
+    both = table[table["metric"] != "random"].merge(
+        random, on=pair, how="left", suffixes=("", "_random")
+    )
+    rows = []
+    for keys, group in both.groupby(KEYS, sort=False):
+        row = dict(zip(KEYS, keys, strict=True))
+        for column, name in columns.items():
+            mean, half_width = mean_interval(group[column] - group[f"{column}_random"])
+            row |= {f"{name}_difference": mean, f"{name}_difference_interval": half_width}
+        rows.append(row)
+    names = [f"{n}_difference{end}" for n in columns.values() for end in ("", "_interval")]
+    return pd.DataFrame(rows, columns=[*KEYS, *names])

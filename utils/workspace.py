@@ -1,0 +1,113 @@
+"""Every path of a run, and writing files whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout: where ``run_all.py``, ``notebooks/`` and ``utils/`` stand."""
+
+TEMPLATES = ROOT / "notebooks"
+
+
+class Workspace:
+    """The folder that holds ``data/``, ``models/`` and ``reports/`` of one experiment.
+
+    Parameters
+    ----------
+    root : str or Path, default=""
+        The folder; a relative path is taken from the checkout, and ``""`` is the checkout itself.
+        What depends on the seed of a run lies under ``seed-<n>/``, so repeated runs never
+        overwrite each other.
+    """
+
+    def __init__(self, root: str | Path = "") -> None:
+        self.root = (ROOT / root).resolve()
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.root)!r})"
+
+    def raw(self, dataset: str) -> Path:
+        """Raw files of a data set, as the user brought them or as they were downloaded."""
+        return self.root / "data" / "raw" / dataset
+
+    def data(self, dataset: str) -> Path:
+        """The six arrays of a data set and its ``dataset.json``."""
+        return self.root / "data" / dataset
+
+    def adversarial(self, dataset: str, seed: int) -> Path:
+        """Adversarial training and test inputs."""
+        return self.data(dataset) / f"seed-{seed}" / "adversarial"
+
+    def metrics(self, dataset: str, seed: int) -> Path:
+        """Scores of the guidance metrics."""
+        return self.data(dataset) / f"seed-{seed}" / "metrics"
+
+    def curve(self, dataset: str, seed: int, configuration: int, metric: str) -> Path:
+        """Finished data points of one retraining curve, from which a stopped run goes on."""
+        return self.data(dataset) / f"seed-{seed}" / "curves" / f"c{configuration}_{metric}.json"
+
+    def models(self, dataset: str, seed: int) -> Path:
+        """The original model, and retrained ones if they are kept."""
+        return self.root / "models" / dataset / f"seed-{seed}"
+
+    def original_model(self, dataset: str, seed: int) -> Path:
+        """The original model."""
+        return self.models(dataset, seed) / "original.keras"
+
+    @property
+    def reports_root(self) -> Path:
+        """The index page, the comparison and a folder for each data set."""
+        return self.root / "reports"
+
+    def reports(self, dataset: str = "", seed: int | None = None) -> Path:
+        """Executed notebooks, their pages and tables; without a seed: what covers all seeds."""
+        folder = self.reports_root / dataset
+        return folder if seed is None else folder / f"seed-{seed}"
+
+    def figures(self, dataset: str = "", seed: int | None = None) -> Path:
+        """Figures, as .svg, .pdf and .png."""
+        return self.reports(dataset, seed) / "figures"
+
+    def results(self, dataset: str, seed: int, configuration: int) -> Path:
+        """The results table of one retraining job."""
+        return self.reports(dataset, seed) / f"{dataset}_c{configuration}_results.csv"
+
+    def relative(self, path: str | Path) -> str:
+        """``path`` as seen from the workspace's root, with forward slashes."""
+        return Path(path).relative_to(self.root).as_posix()
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it becomes `path` only if the block succeeds.
+
+    Readers therefore see the old file or the whole new one, never a part, whenever the process
+    is stopped. The temporary name keeps the suffix, for writers that look at it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Write `content` as readable JSON, whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> object:
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
