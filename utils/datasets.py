@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -158,11 +157,10 @@ def check_images(images: np.ndarray, labels: np.ndarray, n_classes: int, name: s
 
 
 def split_sizes(raw: Raw, n_images: int = 0, shares: Shares = STUDY_SHARES) -> dict[str, int]:
-    """How many images `split` puts into each split; rounding is scikit-learn's."""
+    """How many images `split` puts into each split."""
     n = min(n_images or len(raw.labels), len(raw.labels))
-    test = math.ceil(n * shares[2])
-    val = math.ceil((n - test) * shares[1] / (shares[0] + shares[1]))
-    return {"train": n - test - val, "val": val, "test": test}
+    val, test = round(n * shares[1]), round(n * shares[2])
+    return {"train": n - val - test, "val": val, "test": test}
 
 
 def split(
@@ -196,6 +194,7 @@ def split(
     if few.size:
         named = ", ".join(f"{raw.class_names[c]} ({counts[c]})" for c in few[:5])
         raise ValueError(f"labels: expected at least 3 images a class to split them, got {named}")
+    sizes = split_sizes(raw, n_images, shares)
     chosen = np.arange(n)
     options = {"random_state": split_seed, "shuffle": True}
     try:
@@ -204,10 +203,10 @@ def split(
                 chosen, train_size=n_images, stratify=raw.labels, **options
             )
         rest, test = train_test_split(
-            chosen, test_size=shares[2], stratify=raw.labels[chosen], **options
+            chosen, test_size=sizes["test"], stratify=raw.labels[chosen], **options
         )
         train, val = train_test_split(
-            rest, test_size=shares[1] / (shares[0] + shares[1]), stratify=raw.labels[rest], **options
+            rest, test_size=sizes["val"], stratify=raw.labels[rest], **options
         )
     except ValueError as error:
         raise ValueError(f"n_images: too few images for a stratified split ({error})") from None

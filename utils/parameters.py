@@ -144,6 +144,7 @@ RULES: dict[str, Callable[..., str]] = {
     "metrics": _each(_one_of(METRICS)),
     "layer": _anything,
     "nc_threshold": _between(0, 1),
+    "dsa_exclude_self": _anything,
     "configuration": _one_of(CONFIGURATIONS),
     "configurations": _each(_one_of(CONFIGURATIONS), int),
     "points": _between(1, 10_000),

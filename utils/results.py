@@ -125,7 +125,6 @@ def read_results(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
             # Only an empty cell is missing: a data set may well be called "null" or "NA".
             table = pd.read_csv(
                 path,
-                float_precision="round_trip",
                 keep_default_na=False,
                 na_values=[""],
                 dtype=dict.fromkeys(_TEXTS, str),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +20,10 @@ _EVALUATION_BATCH = 512
 
 
 def architecture_of(model: keras.Model) -> dict:
-    """The layers of a model and their settings, without its name, as plain JSON content."""
+    """The layers of a model and their settings as plain JSON content, without name and seeds."""
     config = json.loads(json.dumps(model.get_config(), default=str))
     config.pop("name", None)
+    _set_seeds(config, repeat(0))
     return config
 
 
@@ -142,7 +143,14 @@ class Trainer:
             state.assign(rng.integers(2**32, size=tuple(state.shape), dtype=np.uint32))
 
     def fit(
-        self, x: Any, y: Any, order: np.ndarray, *, epochs: int, batch_size: int, seed: Sequence[int]
+        self,
+        x: Any,
+        y: Any,
+        order: np.ndarray,
+        *,
+        epochs: int,
+        batch_size: int,
+        seed: Sequence[int],
     ) -> Iterator[tuple[float, float]]:
         """Train on the inputs ``x[order]``, one epoch each time the iterator is advanced.
 

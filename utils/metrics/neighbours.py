@@ -61,15 +61,16 @@ def nearest(
     """
     positions = np.zeros(len(rows), dtype=np.int64)
     distances = np.full(len(rows), np.inf)
+    # Blocks of many rows and many columns: narrow ones make the product slow.
+    width = max(1, CHUNK_BYTES // (4 * BLOCK_ROWS))
+    tiles = [(i, min(i + width, last)) for first, last in spans for i in range(first, last, width)]
+    widest = max((last - first for first, last in tiles), default=0)
     # A product is off by at most (K + 1) u (|q| + |r|)^2 / 2 for K = neurons + 1 terms, and by
     # 2 u (|q| + |r|)^2 from rounding the points; u is the unit roundoff. The largest product and
     # that of the nearest point may both be off, hence twice that.
-    reach = max((train.norms[first:last].max() for first, last in spans if first < last), default=0)
+    reach = max((train.norms[first:last].max() for first, last in tiles), default=0.0)
     factor = (query.folded.shape[1] + 6) * np.finfo(np.float32).eps / 2
-    # Blocks of many rows and many columns: narrow ones make the product slow.
-    block = np.empty(CHUNK_BYTES // 4, dtype=np.float32)
-    width = len(block) // BLOCK_ROWS
-    tiles = [(i, min(i + width, last)) for first, last in spans for i in range(first, last, width)]
+    block = np.empty(min(len(rows), BLOCK_ROWS) * widest, dtype=np.float32)
     for start in range(0, len(rows), BLOCK_ROWS):
         part = slice(start, start + BLOCK_ROWS)
         inputs = rows[part]

@@ -62,7 +62,8 @@ def lsa(
     Notes
     -----
     - A training input is scored under the KDE of its class *with* its own trace in it, as in
-      the paper; its own kernel bounds its score from above.
+      the paper. Its own kernel bounds its score from above; training inputs far from all others
+      of their class reach that bound and tie.
     - The variance of a neuron is taken over all training traces, so that every class has a
       density of the same dimension and scores compare between classes. (The study's code leaves
       out neurons that are constant in *any* class, which with many classes can be all of them.)
@@ -173,9 +174,9 @@ def dsa(
       all classes.
     - With a single class there is no other class: the divisor is the root mean square distance
       of the training traces from their mean (1 if that is 0), so inputs are ordered by distance.
-    - A distance 0 over a distance 0 is 0. A divisor is taken as at least the float64 resolution
-      of the training traces (2.2e-16 times that root mean square), so a ratio stays finite when
-      two classes share a trace.
+    - If two classes share a training trace, the divisor can be 0: it is then taken as the float64
+      resolution of the training traces (2.2e-16 times that root mean square), so the ratio is
+      large but finite, and 0 for a distance of 0.
     - Distances that decide are computed in float64 from differences of the traces. A float32
       matrix product only rules out traces that its rounding error cannot bring to the front.
 
@@ -236,10 +237,11 @@ def dsa(
     if train_classes[0] == train_classes[-1]:
         notes.append("a single class in training: ordered by distance alone")
         distance_b[:] = spread
-    divisor = np.maximum(distance_b, np.finfo(np.float64).eps * spread)[of_input]
-    if np.any((distance_b[of_input] < divisor) & (distance_a > 0)):
-        notes.append("training traces shared by two classes: divisor taken as the resolution")
-    return distance_a / divisor
+    shared = distance_b == 0
+    if np.any(shared[of_input] & (distance_a > 0)):
+        notes.append("training traces shared by two classes: divisor 0 taken as the resolution")
+    distance_b[shared] = np.finfo(np.float64).eps * spread
+    return distance_a / distance_b[of_input]
 
 
 def _check(

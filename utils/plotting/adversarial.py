@@ -12,8 +12,6 @@ from matplotlib.figure import Figure
 from utils.plotting.data import show_image
 from utils.plotting.style import ADVERSARIAL, BLUE, MUTED, WIDTH, styled
 
-NORM_NAMES = {"linf": "L∞", "l2": "L2", "l1": "L1"}
-
 _BINS = 26
 
 
@@ -90,16 +88,17 @@ def attack_accuracy(summary: pd.DataFrame) -> Figure:
     Parameters
     ----------
     summary : DataFrame
-        Columns ``attack, clean_accuracy, adversarial_accuracy, success_rate`` (shares), one row
-        an attack; with a column ``split``, a panel a split.
+        What `utils.attacks.attack_summary` returns, one row an attack: ``attack`` or ``name``,
+        ``accuracy_clean, accuracy_adversarial, success_rate``. With a column ``split``, a panel
+        a split.
     """
     parts = list(summary.groupby("split", sort=False)) if "split" in summary else [("", summary)]
     figure, axes = plt.subplots(
         1, len(parts), sharey=True, squeeze=False,
         figsize=(WIDTH, 1.3 + 0.6 * summary["attack"].nunique()),
     )
-    looks = {"clean_accuracy": ("accuracy, clean images", MUTED),
-             "adversarial_accuracy": ("accuracy, adversarial inputs", ADVERSARIAL),
+    looks = {"accuracy_clean": ("accuracy, clean images", MUTED),
+             "accuracy_adversarial": ("accuracy, adversarial inputs", ADVERSARIAL),
              "success_rate": ("success rate of the attack", BLUE)}
     for axis, (split, part) in zip(axes[0], parts, strict=True):
         rows = np.arange(len(part))
@@ -109,7 +108,7 @@ def attack_accuracy(summary: pd.DataFrame) -> Figure:
             axis.bar_label(bars, fmt="{:.2f}", fontsize=8, padding=2)
         axis.set(title=split, xlim=(0, 1.12), xlabel="share of inputs",
                  xticks=np.linspace(0, 1, 6))
-        axis.set_yticks(rows, part["attack"])
+        axis.set_yticks(rows, part["name" if "name" in part else "attack"])
         axis.grid(axis="y", visible=False)
     axes[0, 0].invert_yaxis()
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -130,7 +129,7 @@ def attack_norms(
         Attack -> norm of each perturbation.
     budgets : mapping of str to float
         Attack -> largest norm allowed; none given for an attack without a budget.
-    norm_ids : mapping of str to {"linf", "l2", "l1"}
+    norm_ids : mapping of str to {"Linf", "L2", "L1"}
         Attack -> the norm it is measured in.
     """
     columns = 2 if len(norms) == 4 else min(3, len(norms))
@@ -153,6 +152,6 @@ def attack_norms(
             axis.annotate(f"budget {budget:g}", (budget, 1), xycoords=("data", "axes fraction"),
                           xytext=(-4, 3), textcoords="offset points", ha="right", fontsize=8)
         axis.set(title=attack, xlim=(0, 1.15 * edges[-1]), ylim=(0, None), ylabel="inputs",
-                 xlabel=f"{NORM_NAMES.get(norm_ids[attack], norm_ids[attack])} norm")
+                 xlabel=f"{norm_ids[attack].replace('Linf', 'L∞')} norm")
         axis.locator_params(nbins=5)
     return figure

@@ -1,0 +1,151 @@
+"""The runner, on tiny notebooks: done, failing, skipped, killed, stopped; its own interpreter."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import psutil
+import pytest
+from tests.notebooks import make_job
+
+from utils.execution import Outcome, run
+from utils.pipeline import status
+from utils.reporting import Links, write_index
+from utils.workspace import read_json
+
+WRITE = "from pathlib import Path\nPath(workspace, '{0}').write_text(str(value))"
+
+
+def run_jobs(*jobs, force=False, workers=2, on_poll=lambda outcomes, running: None):
+    links = {job.name: Links() for job in jobs}
+    return run(jobs, links, workers, force, on_poll)
+
+
+def outputs_of(job):
+    notebook = json.loads(job.file(".ipynb").read_text())
+    return [o for c in notebook["cells"] if c["cell_type"] == "code" for o in c["outputs"]]
+
+
+def test_done_then_up_to_date_then_changed(tmp_path):
+    job = make_job(tmp_path, "ok", WRITE.format("out.txt"), outputs=["out.txt"], value=7)
+    job.workspace.root.mkdir()
+    assert status(job).reason == "has not run yet"
+    assert run_jobs(job)[job.name].state == "done"
+    assert (job.workspace.root / "out.txt").read_text() == "7"
+    record = read_json(job.file(".json"))
+    assert record["parameters"] == {"value": 7}
+    assert record["resources"]["wall_seconds"] > 0
+    assert run_jobs(job)[job.name] == Outcome("up to date")
+    assert run_jobs(job, force=True)[job.name].state == "done"
+
+    (job.workspace.root / "out.txt").write_text("8")
+    assert status(job).reason == "output out.txt was changed by something else"
+    other = make_job(tmp_path, "ok", WRITE.format("out.txt"), outputs=["out.txt"], value=8)
+    assert status(other).reason == "value: 7 -> 8"
+    edited = make_job(tmp_path, "ok", WRITE.format("out.txt") + "\n1 + 1", outputs=["out.txt"], value=7)
+    assert status(edited).reason == "code of ok.ipynb changed"
+
+
+def test_a_failure_is_shown_and_what_needs_it_does_not_run(tmp_path):
+    bad = make_job(tmp_path, "bad", "# Title", "## 2. Divide", "1 / 0", "print('never')", outputs=["a"])
+    needy = make_job(tmp_path, "needy", "print('never')", inputs=["a"], needs=[bad.name])
+    fine = make_job(tmp_path, "fine", "print('hello')")
+    bad.workspace.root.mkdir()
+    outcomes = run_jobs(bad, needy, fine)
+    assert outcomes[bad.name].state == "failed"
+    assert "(2. Divide): ZeroDivisionError: division by zero" in outcomes[bad.name].detail
+    assert outcomes[needy.name] == Outcome("not run", detail="a job it needs did not finish")
+    assert outcomes[fine.name].state == "done"
+    page = bad.file(".html").read_text()
+    assert "ZeroDivisionError" in page and "papermill-error-cell" in page
+    assert any(o["output_type"] == "error" for o in outputs_of(bad))
+    index = write_index(bad.workspace).read_text()
+    assert index.index("Failed") < index.index("<h2 id=")  # the failed come first
+    assert "ZeroDivisionError" in index and "section 2. Divide" in index
+
+
+def test_an_output_that_was_promised_must_be_there(tmp_path):
+    job = make_job(tmp_path, "lazy", "pass", outputs=["never.npy"])
+    job.workspace.root.mkdir()
+    assert run_jobs(job)[job.name].detail == "did not write never.npy"
+
+
+def test_a_killed_kernel_is_explained(tmp_path):
+    job = make_job(tmp_path, "killed", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    job.workspace.root.mkdir()
+    outcome = run_jobs(job)[job.name]
+    assert outcome.state == "failed"
+    assert "the kernel died" in outcome.detail
+    assert job.file(".html").exists()
+
+
+def test_kernels_run_this_interpreter_and_stderr_goes_to_the_log(tmp_path, monkeypatch):
+    installed = tmp_path / "jupyter" / "kernels" / "python3"
+    installed.mkdir(parents=True)
+    (installed / "kernel.json").write_text(
+        json.dumps({"argv": ["/bin/false"], "display_name": "broken", "language": "python"})
+    )
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    noise = (
+        "import os, sys, warnings\nwarnings.warn('old thing')\nos.write(2, b'from C++')\nsys.executable"
+    )
+    job = make_job(tmp_path, "noisy", noise)
+    job.workspace.root.mkdir()
+    assert run_jobs(job)[job.name].state == "done"
+    outputs = outputs_of(job)
+    assert [o["output_type"] for o in outputs] == ["execute_result"]
+    assert outputs[0]["data"]["text/plain"] == [repr(sys.executable)]
+    log = job.file(".log").read_text()
+    assert "old thing" in log and "from C++" in log
+
+
+def test_progress_is_the_newest_line_the_notebook_said(tmp_path):
+    said = []
+    cell = "import time\nprint('→ point 1 of 2', flush=True)\nprint('other')\ntime.sleep(2)"
+    job = make_job(tmp_path, "slow", cell, "print('→ all done')")
+    job.workspace.root.mkdir()
+    run_jobs(job, on_poll=lambda outcomes, running: said.extend(running.values()))
+    assert "point 1 of 2" in said
+    assert read_json(job.file(".json"))["says"] == "all done"
+
+
+def test_ctrl_c_stops_the_kernels_and_the_next_run_goes_on(tmp_path):
+    mark = tmp_path / "pid"
+    cell = (
+        "import os, pathlib, time\n"
+        f"path = pathlib.Path({str(mark)!r})\n"
+        "first = not path.exists()\n"
+        "path.write_text(str(os.getpid()))\n"
+        "time.sleep(600 if first else 0)"
+    )
+    job = make_job(tmp_path, "long", cell)
+    job.workspace.root.mkdir()
+
+    def interrupt(outcomes, running):
+        if mark.exists() and mark.read_text():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(job, on_poll=interrupt)
+    kernel = int(mark.read_text())
+    for _ in range(50):
+        if not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == "zombie":
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the kernel is still running")
+    assert status(job).reason == "was interrupted"
+    assert run_jobs(job)[job.name].state == "done"
+
+
+def test_user_given_text_is_escaped(tmp_path):
+    job = make_job(tmp_path, "x<b>y", "print('<script>alert(1)</script>')")
+    job.workspace.root.mkdir()
+    run_jobs(job)
+    page = job.file(".html").read_text()
+    index = write_index(job.workspace).read_text()
+    for text in (page, index):
+        assert "<b>y" not in text and "<script" not in text
+    assert "http://" not in page and "https://" not in page  # nothing from outside

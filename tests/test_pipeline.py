@@ -1,0 +1,116 @@
+"""The plan: which jobs, in which order, what makes one stale."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from tests.notebooks import write_template
+
+from utils.pipeline import STEPS, _code_hash, code_hashes, plan, steps_named
+from utils.reporting import links_between
+from utils.workspace import ROOT, Workspace
+
+
+def jobs_for(tmp_path, **changes):
+    request = {"datasets": ["digits"], "seeds": [0], "configurations": [1, 2, 3], "settings": {}}
+    return plan(Workspace(tmp_path), **{**request, **changes})
+
+
+def test_jobs_of_the_study_and_their_names(tmp_path):
+    names = [job.report.name for job in jobs_for(tmp_path)]
+    assert names == [
+        "0.0.1-digits-preprocessing",
+        "0.1.1-digits-original_model_training",
+        "1.1.1-digits-obtaining_adversarials",
+        "2.1.1-digits-obtaining_metrics",
+        "3-4.1.1-digits-ordering_and_retraining-configuration_1",
+        "3-4.1.2-digits-ordering_and_retraining-configuration_2",
+        "3-4.1.3-digits-ordering_and_retraining-configuration_3",
+        "5.1.1-digits-plot-c1",
+        "5.1.2-digits-plot-c2",
+        "5.1.3-digits-plot-c3",
+        "5.2-comparison",
+    ]
+
+
+def test_needs_follow_the_files_and_come_before(tmp_path):
+    jobs = jobs_for(tmp_path, datasets=["digits", "mine"], seeds=[0, 1])
+    assert len({job.name for job in jobs}) == len(jobs) == 2 + 3 * 4 + 12 + 6 + 1
+    before = set()
+    for job in jobs:
+        assert set(job.needs) <= before
+        before.add(job.name)
+    by_name = {job.name: job for job in jobs}
+    plot = by_name["digits/5.1.2-digits-plot-c2"]
+    assert plot.needs == tuple(
+        f"digits/seed-{s}/3-4.1.2-digits-ordering_and_retraining-configuration_2" for s in (0, 1)
+    )
+    retraining = by_name[plot.needs[1]]
+    assert {n.split("/")[-1][:3] for n in retraining.needs} == {"0.0", "0.1", "1.1", "2.1"}
+    assert not any("mine" in n or "seed-0" in n for n in retraining.needs)
+    outputs = [o for job in jobs for o in job.outputs]
+    assert len(outputs) == len(set(outputs))  # no two jobs write the same files
+
+
+def test_settings_reach_only_templates_that_know_them(tmp_path):
+    jobs = jobs_for(tmp_path, settings={"digits": {"epsilon": 0.3, "metrics": ["nc"]}})
+    by_step = {job.step.id: job for job in jobs}
+    assert by_step["1.1"].parameters["epsilon"] == 0.3
+    assert "epsilon" not in by_step["2.1"].parameters
+    assert by_step["2.1"].outputs[0] == "data/digits/seed-0/metrics/nc.npy"
+    assert by_step["5.2"].parameters["datasets"] == ["digits"]
+
+
+@pytest.mark.parametrize(
+    ("words", "ids"),
+    [(["0"], ["0.0", "0.1"]), (["3"], ["3-4.1"]), (["3-4"], ["3-4.1"]), (["5.2", "1"], ["1.1", "5.2"])],
+)
+def test_steps_by_number(words, ids):
+    assert [s.id for s in steps_named(words)] == ids
+
+
+def test_an_unknown_step_is_explained():
+    with pytest.raises(ValueError, match="--steps: got '7', expected numbers 0 to 5"):
+        steps_named(["7"])
+
+
+def test_comments_and_docstrings_are_not_code():
+    base = _code_hash('def f(x):\n    """Old."""\n    return x + 1\n')
+    assert _code_hash('def f(x):\n    """New."""\n\n    # why\n    return (x + 1)\n') == base
+    assert _code_hash('def f(x):\n    """Old."""\n    return x + 2\n') != base
+
+
+def test_a_job_depends_on_the_modules_it_uses(tmp_path):
+    used = {step.id: set(code_hashes(step.path)) for step in STEPS}
+    assert "utils.attacks" in used["1.1"] and "utils.attacks" not in used["3-4.1"]
+    assert {"utils.retraining", "utils.results"} <= used["3-4.1"]
+    assert "utils.datasets" in used["0.0"]
+    assert not any("plotting" in m for id_ in ("0.1", "3-4.1") for m in used[id_])
+    assert any("plotting" in m for m in used["5.1"])
+    for step in STEPS:
+        assert not used[step.id] & {"utils.execution", "utils.reporting", "utils.console"}
+    one = code_hashes(write_template(tmp_path / "a.ipynb", "x: int = 1  # a", "print(x)"))
+    two = code_hashes(write_template(tmp_path / "a.ipynb", "x: int = 2  # b", "print(x)"))
+    assert one == two  # the parameters' defaults are compared as parameters
+
+
+def test_pages_lead_to_the_neighbouring_steps(tmp_path):
+    jobs = jobs_for(tmp_path)
+    links = {name: [(label, title[:5]) for label, title, _ in l.items]
+             for name, l in links_between(jobs).items()}  # fmt: skip
+    metrics = next(j.name for j in jobs if j.step.id == "2.1")
+    assert links[metrics] == [("previous", "1.1.1"), *[("next", "3-4.1")] * 3]
+    assert links["digits/5.1.1-digits-plot-c1"] == [("previous", "3-4.1")]
+
+
+def test_planning_does_not_import_what_is_slow():
+    code = (
+        "import sys, run_all; "
+        "print(sorted({'tensorflow', 'papermill', 'distributed', 'matplotlib', 'codecarbon'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,394 @@
+"""Figures: what is drawn, in which look, and that saved files are whole and repeatable."""
+
+from itertools import pairwise
+
+import matplotlib as mpl
+import matplotlib.image
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from utils import plotting
+from utils.metrics import METRICS
+from utils.statistics import summarise
+
+mpl.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+def table(metrics=tuple(METRICS), configurations=(2,), seeds=(0,), points=3, datasets=("digits",)):
+    """Results table whose curves rise by 0.1 a point; each metric lies 0.01 below the last."""
+    rows = []
+    for dataset in datasets:
+        for configuration in configurations:
+            for rank, metric in enumerate(metrics):
+                for seed in seeds:
+                    for point in range(points + 1):
+                        accuracy = 0.5 + (0.1 * point - 0.01 * rank + 0.02 * seed) * (point > 0)
+                        rows.append(
+                            {
+                                "dataset": dataset,
+                                "configuration": configuration,
+                                "metric": metric,
+                                "seed": seed,
+                                "point": point,
+                                "n_inputs": 100 * point,
+                                "accuracy": accuracy,
+                                "loss": 1 - accuracy,
+                                "val_accuracy": accuracy,
+                                "accuracy_cw": accuracy,
+                                "fit_seconds": float(point * configuration),
+                                "cpu_percent": 95.0,
+                                "memory_peak_mb": 700.0 + point,
+                                "energy_kwh": point / 1000,
+                                "energy_method": "estimated (CPU load)",
+                                "gpu_percent": np.nan,
+                                "gpu_memory_mb": np.nan,
+                            }
+                        )
+    return pd.DataFrame(rows)
+
+
+def texts(figure):
+    """Every visible text of a figure."""
+    return [t.get_text() for t in figure.findobj(mpl.text.Text) if t.get_visible()]
+
+
+def lines(axis, label):
+    return [line for line in axis.lines if line.get_label().startswith(label)]
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+# style
+
+
+def test_every_metric_has_its_own_colour_and_marker():
+    looks = [plotting.metric_style(metric) for metric in METRICS]
+    assert len({look["color"] for look in looks}) == len(looks)
+    assert len({look["marker"] for look in looks}) == len(looks)
+    random = plotting.metric_style("random")
+    assert random["linestyle"] == "--"
+    assert len(set(mpl.colors.to_rgb(random["color"]))) == 1  # grey
+    assert plotting.metric_style("mine") == plotting.metric_style("mine")
+
+
+def test_global_settings_are_left_alone():
+    before = dict(mpl.rcParams)
+    plotting.class_counts({"training": [1, 2]}, ["a", "b"])
+    assert dict(mpl.rcParams) == before
+
+
+def test_many_figures_give_no_warning(recwarn):
+    for _ in range(21):
+        plotting.image_grid(np.zeros((1, 2, 2, 1)))
+    assert not recwarn.list
+
+
+def test_a_failed_drawing_leaves_no_figure():
+    with pytest.raises(IndexError):
+        plotting.confusion_matrix(np.array([5]), np.array([0]), ["a", "b"])
+    assert plt.get_fignums() == []
+
+
+def test_figures_fit_a_page_of_900_pixels():
+    figure = plotting.retraining_curves(table())
+    width, _ = figure.get_size_inches() * figure.dpi
+    assert width <= 900
+    assert figure.dpi <= 120
+
+
+def test_save(tmp_path):
+    figure = plotting.retraining_curves(table())
+    paths = plotting.save(figure, tmp_path / "new", "digits_c2_accuracy")
+    assert [path.name.split(".") for path in paths] == [
+        ["digits_c2_accuracy", suffix] for suffix in ("svg", "pdf", "png")
+    ]
+    assert sorted(paths) == sorted((tmp_path / "new").iterdir())
+    first = [path.read_bytes() for path in paths]
+    again = plotting.retraining_curves(table())
+    assert [path.read_bytes() for path in plotting.save(again, tmp_path, "b")] == first
+    svg = first[0].decode()
+    assert "<text" in svg and "retraining inputs" in svg and "<dc:date>" not in svg
+    pixels = mpl.image.imread(paths[2])
+    assert pixels.shape[1] <= 9.2 * 120
+    assert pixels[..., :3].std() > 0.05
+
+
+# data and original model
+
+
+def test_class_counts():
+    figure = plotting.class_counts({"training": [3, 4], "test": [1, 0]}, ["cat", "dog"])
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [3, 4]
+    assert [axis.get_title("left") for axis in figure.axes] == [
+        "training: 7 images",
+        "test: 1 images",
+    ]
+    assert [t.get_text() for t in figure.axes[1].get_xticklabels()] == ["cat", "dog"]
+
+
+def test_image_grid():
+    images = np.linspace(0, 1, 3 * 4 * 4).reshape(3, 4, 4, 1)
+    figure = plotting.image_grid(images, ["a", "b", "c"], columns=2)
+    shown = [axis for axis in figure.axes if axis.images]
+    assert [axis.get_title() for axis in shown] == ["a", "b", "c"]
+    assert shown[0].images[0].get_clim() == (0, 1)  # the same grey in every image
+    assert plotting.image_grid(np.zeros((2, 4, 4, 3))).axes[1].images[0].get_array().ndim == 3
+
+
+def test_training_history():
+    history = pd.DataFrame({"epoch": [1, 2], "loss": [1, 0.5], "accuracy": [0.5, 0.8]})
+    assert legend(plotting.training_history(history)) == ["training"]
+    history = history.assign(val_loss=[1, 0.6], val_accuracy=[0.4, 0.7])
+    figure = plotting.training_history(history)
+    assert legend(figure) == ["training", "validation"]
+    assert lines(figure.axes[1], "validation")[0].get_ydata().tolist() == [0.4, 0.7]
+
+
+def test_confusion_matrix():
+    figure = plotting.confusion_matrix([0, 0, 0, 1], [0, 0, 1, 1], ["cat", "dog"])
+    axis = figure.axes[0]
+    np.testing.assert_allclose(axis.images[0].get_array(), [[2 / 3, 1 / 3], [0, 1]])
+    assert [text.get_text() for text in axis.texts] == ["2", "1", "1"]  # zeros stay empty
+
+
+def test_confusion_matrix_of_43_classes():
+    y = np.arange(43)
+    figure = plotting.confusion_matrix(y, y, [f"{i}: a sign with a name that is long" for i in y])
+    assert len(figure.axes[0].texts) == 0
+    labels = figure.axes[0].get_yticklabels()
+    assert len(labels) == 43
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(upper.y0 >= lower.y1 - 1 for upper, lower in pairwise(boxes))
+
+
+# adversarial inputs
+
+
+def test_adversarial_examples():
+    clean = np.full((3, 4, 4, 1), 0.5)
+    adversarial = clean.copy()
+    adversarial[:, 0, 0] += 0.05
+    figure = plotting.adversarial_examples(
+        clean, adversarial, [0, 0, 0], [0, 0, 0], [1, 0, 1], ["FGSM", "BIM", "FGSM"], ["cat", "dog"]
+    )
+    shown = [axis for axis in figure.axes if axis.images]
+    assert len(shown) == 3 * 3
+    assert shown[1].images[0].get_clim() == pytest.approx((-0.05, 0.05))
+    assert shown[1].images[0].get_array()[0, 0] == pytest.approx(0.05)
+    assert shown[1].get_title() == "perturbation\n±0.05"
+    assert shown[2].get_title() == "adversarial\n→ dog"
+    assert shown[2].title.get_color() != shown[8].title.get_color() == "black"  # BIM did not fool
+    assert {"FGSM", "BIM"} <= set(texts(figure))
+
+
+def test_adversarial_example_without_a_change():
+    image = np.zeros((1, 4, 4, 3))
+    figure = plotting.adversarial_examples(image, image, [0], [0], [0], ["CW"], ["cat"])
+    assert sum(bool(axis.images) for axis in figure.axes) == 3
+
+
+def test_attack_accuracy():
+    summary = pd.DataFrame(
+        {
+            "attack": ["fgsm", "cw"],
+            "name": ["FGSM", "Carlini-Wagner"],
+            "accuracy_clean": [0.9, 0.9],
+            "accuracy_adversarial": [0.4, 0.0],
+            "success_rate": [0.55, np.nan],
+        }
+    )
+    figure = plotting.attack_accuracy(summary)
+    axis = figure.axes[0]
+    np.testing.assert_allclose(
+        [bar.get_width() for bar in axis.patches], [0.9, 0.9, 0.4, 0, 0.55, np.nan]
+    )
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["FGSM", "Carlini-Wagner"]
+    both = pd.concat([summary.assign(split="train"), summary.assign(split="test")])
+    figure = plotting.attack_accuracy(both)
+    assert [axis.get_title("left") for axis in figure.axes] == ["train", "test"]
+
+
+def test_attack_norms():
+    norms = {"FGSM": np.full(9, np.float32(0.05)), "CW": np.array([0.1, 0.4])}
+    figure = plotting.attack_norms(norms, {"FGSM": 0.05}, {"FGSM": "Linf", "CW": "L2"})
+    fgsm, cw = figure.axes
+    counts, edges, _ = fgsm.patches[0].get_data()
+    assert counts[edges[1:] <= 0.05 * (1 + 1e-6)].sum() == 9  # none drawn beyond the budget
+    assert fgsm.lines[0].get_xdata()[0] == 0.05 and not cw.lines
+    assert (fgsm.get_xlabel(), cw.get_xlabel()) == ("L∞ norm", "L2 norm")
+    assert cw.patches[0].get_data().values.sum() == 2
+    # a norm above its budget is drawn above it
+    over = plotting.attack_norms({"A": [0.01, 0.09]}, {"A": 0.05}, {"A": "L1"}).axes[0]
+    counts, edges, _ = over.patches[0].get_data()
+    assert counts[edges[:-1] >= 0.05 * (1 - 1e-6)].sum() == 1
+
+
+# scores
+
+
+def test_score_distributions():
+    rng = np.random.default_rng(0)
+    scores = {"dsa": np.r_[rng.random(999), 1e6], "nc": np.zeros(1000), "random": rng.random(1000)}
+    figure = plotting.score_distributions(scores, 600)
+    nc, dsa, random = figure.axes[:3]
+    assert legend(figure) == ["training inputs", "adversarial inputs"]
+    assert dsa.get_xlim()[1] < 2 and "inputs beyond the axis" in dsa.get_xlabel()
+    assert "all scores equal 0" in nc.get_xlabel()
+    assert random.get_xlabel() == "score"
+    for axis in (nc, dsa, random):  # clipped or not, every input is counted
+        for stairs in axis.patches:
+            assert stairs.get_data().values.sum() == pytest.approx(1)
+
+
+def test_rank_correlation():
+    rising = np.arange(5)
+    scores = {"nc": rising, "dsa": rising**3, "lsa": -rising, "random": np.ones(5)}
+    figure = plotting.rank_correlation(scores)
+    values = np.array(figure.axes[0].images[0].get_array())
+    np.testing.assert_allclose(values[:3, :3], [[1, -1, 1], [-1, 1, -1], [1, -1, 1]])
+    assert [text.get_text() for text in figure.axes[0].texts].count("–") == 7
+    assert plotting.rank_correlation({"nc": np.arange(3)}).axes[0].texts[0].get_text() == "1.00"
+
+
+def test_first_picks():
+    images = np.arange(5)[:, None, None, None] / 5 * np.ones((1, 2, 2, 1))
+    scores = {"nc": np.array([0, 4, 1, 3, 2]), "dsa": np.arange(5)}
+    adversarial = np.array([False, True, False, False, True])
+    figure = plotting.first_picks(images, scores, adversarial, k=3)
+    shown = [float(axis.images[0].get_array()[0, 0]) * 5 for axis in figure.axes]
+    np.testing.assert_allclose(shown, [1, 3, 4, 4, 3, 2])
+    widths = [axis.spines["top"].get_linewidth() for axis in figure.axes]
+    assert widths == [3, 1, 3, 3, 1, 1]
+    figure = plotting.first_picks(images, scores, adversarial, 1, orders={"nc": [2], "dsa": [0]})
+    assert float(figure.axes[0].images[0].get_array()[0, 0]) * 5 == pytest.approx(2)
+
+
+# retraining
+
+
+def test_retraining_curves():
+    figure = plotting.retraining_curves(table())
+    axis = figure.axes[0]
+    for metric, entry in METRICS.items():
+        (line,) = lines(axis, entry.name)
+        look = plotting.metric_style(metric)
+        assert line.get_xdata().tolist() == [100, 200, 300]
+        assert (line.get_color(), line.get_marker()) == (look["color"], look["marker"])
+    rings = [line for line in axis.lines if line.get_markersize() == 12]
+    assert len(rings) == len(METRICS) and {ring.get_xdata()[0] for ring in rings} == {300}
+    (original,) = lines(axis, "original model")
+    assert set(original.get_ydata()) == {0.5}
+    assert legend(figure)[0].endswith("best 0.800 at 300 inputs")
+    assert len(legend(figure)) == len(METRICS) + 1
+    assert not axis.collections  # one seed has no band
+    assert axis.get_legend() is None  # the legend stands outside
+    assert axis.get_window_extent().x1 <= figure.legends[0].get_window_extent().x0
+
+
+def test_retraining_curves_over_seeds():
+    figure = plotting.retraining_curves(table(metrics=["dsa"], seeds=(0, 1)))
+    (line,) = lines(figure.axes[0], METRICS["dsa"].name)
+    # 0.60 and 0.62: mean 0.61, half-width 12.706205 * 0.0141421 / sqrt(2) = 0.127062
+    assert line.get_ydata()[0] == pytest.approx(0.61)
+    (band,) = figure.axes[0].collections
+    heights = band.get_paths()[0].vertices
+    at_first = heights[heights[:, 0] == 100][:, 1]
+    assert (at_first.min(), at_first.max()) == pytest.approx((0.482938, 0.737062), abs=1e-5)
+    assert "mean of 2 seeds" in figure.axes[0].get_title("left")
+
+
+def test_loss_is_best_where_lowest_and_time_adds_up():
+    results = table(metrics=["dsa"])
+    figure = plotting.retraining_curves(results, "loss", x="fit_seconds")
+    (line,) = lines(figure.axes[0], METRICS["dsa"].name)
+    assert line.get_xdata().tolist() == [2, 6, 12]  # 2, 2 + 4, 2 + 4 + 6
+    assert legend(figure)[0].endswith("best 0.200 at 12 s")
+    assert "(s)" in figure.axes[0].get_xlabel()
+
+
+def test_one_point_and_the_accuracy_of_one_attack():
+    figure = plotting.retraining_curves(table(metrics=["nc"], points=1), "accuracy_cw")
+    assert len(lines(figure.axes[0], METRICS["nc"].name)[0].get_xdata()) == 1
+    assert figure.axes[0].get_ylabel() == "accuracy (attack cw)"
+
+
+def test_curves_are_of_one_configuration():
+    mixed = table(configurations=(1, 2))
+    for function in (plotting.retraining_curves, plotting.resource_curves):
+        with pytest.raises(ValueError, match="one data set and one configuration"):
+            function(mixed)
+    with pytest.raises(ValueError, match=r"expected columns \['acuracy'\]"):
+        plotting.retraining_curves(table(), "acuracy")
+
+
+def test_resource_curves():
+    figure = plotting.resource_curves(table())
+    assert len(figure.axes) == 4  # no GPU, no panel
+    energy = figure.axes[3]
+    assert energy.get_title("left") == "energy (Wh): estimated (CPU load)"
+    assert energy.lines[0].get_ydata().tolist() == pytest.approx([1, 2, 3])
+    for axis in figure.axes:
+        assert axis.get_ylim()[0] == 0 and axis.get_xlim()[0] == 0
+        assert axis.get_ylim()[1] >= max(line.get_ydata().max() for line in axis.lines)
+        assert len(axis.lines) == len(METRICS)
+    with_gpu = table().assign(gpu_percent=50.0, energy_kwh=np.nan)
+    figure = plotting.resource_curves(with_gpu)
+    assert "mean GPU (%)" in texts(figure) and "not measured" in texts(figure)
+
+
+# side by side
+
+
+@pytest.mark.parametrize("n_datasets", [1, 6])
+def test_comparison(n_datasets):
+    datasets = ["digits", "mnist", "cifar", "fashion", "intel", "gtsrb"][:n_datasets]
+    summary = summarise(table(configurations=(1, 2, 3), points=2, datasets=datasets))
+    figure = plotting.comparison(summary)
+    assert len(figure.axes) == 5 * n_datasets
+    assert [axis.get_ylabel() for axis in figure.axes[::5]] == datasets
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["c1", "c2", "c3"]
+    points = [line for line in figure.axes[1].lines if line.get_marker() not in ("", "None", None)]
+    assert len(points) == 3 * len(METRICS)
+    right = figure.axes[1].get_xlim()[1]
+    assert max(point.get_xdata()[0] for point in points) == 9 < right  # (1 + 2) * 3 s
+    assert legend(figure)[:-1] == [entry.name for entry in METRICS.values()]
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width
+
+
+def test_comparison_of_one_metric_without_energy():
+    results = table(metrics=["dsa"], seeds=(0, 1)).assign(energy_kwh=np.nan)
+    figure = plotting.comparison(summarise(results), accuracy="best_accuracy")
+    assert "best accuracy" in figure.axes[0].get_title("left")
+    assert "not measured" in texts(figure)
+
+
+def test_pareto():
+    results = table(metrics=["dsa", "random"], configurations=(1, 2))
+    figure = plotting.pareto(summarise(results))
+    axis = figure.axes[0]
+    # configuration 1 is as accurate in half the time, dsa is more accurate than random
+    (front,) = lines(axis, "_front")
+    assert front.get_xdata().tolist() == [3] and front.get_ydata().tolist() == pytest.approx([0.8])
+    coloured = [line for line in axis.lines if line.get_markersize() == 8]
+    assert [line.get_color() for line in coloured] == [plotting.metric_style("dsa")["color"]]
+    assert [text.get_text() for text in axis.texts] == ["c1"]
+    assert "original model: 0.500" in axis.get_title("left")
+
+
+def test_pareto_stretches_short_times():
+    results = table(metrics=["dsa"], configurations=(1, 2))
+    assert plotting.pareto(summarise(results)).axes[0].get_xscale() == "linear"
+    results.loc[results["configuration"] == 2, "fit_seconds"] *= 10
+    assert plotting.pareto(summarise(results)).axes[0].get_xscale() == "log"

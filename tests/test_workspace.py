@@ -1,0 +1,25 @@
+"""Paths and writing whole or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from utils.workspace import ROOT, Workspace, atomic
+
+
+def test_root_is_the_checkout_and_seeds_are_apart(tmp_path):
+    assert Workspace().root == ROOT
+    place = Workspace(tmp_path)
+    assert place.metrics("digits", 0) != place.metrics("digits", 1)
+    assert place.relative(place.results("digits", 1, 2)) == "reports/digits/seed-1/digits_c2_results.csv"
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with atomic(path) as temporary:
+        temporary.write_text("old")
+    with pytest.raises(RuntimeError), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]

@@ -1,0 +1,131 @@
+"""Energy of a block of code, by CodeCarbon."""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+
+_MEASURED = {
+    "intel_rapl": "RAPL, the whole processor",
+    "windows_emi": "Windows EMI, the whole processor",
+    "intel_power_gadget": "Intel Power Gadget, the whole processor",
+}
+
+
+def check_country(country: str) -> str:
+    """Return `country` if it is an ISO 3166 alpha-3 code in capitals, else raise ValueError."""
+    import pycountry
+
+    if not isinstance(country, str) or pycountry.countries.get(alpha_3=country) is None:
+        raise ValueError(
+            f"country: expected an ISO 3166 alpha-3 code in capitals such as 'ESP', got {country!r}"
+        )
+    if country != country.upper():
+        raise ValueError(f"country: expected capitals, {country.upper()!r}, got {country!r}")
+    return country
+
+
+class EnergyTracker:
+    """One CodeCarbon tracker, read once a block (its tasks); silent, offline, writes nothing.
+
+    A task takes the processor time, the energy counters and the clock anew at its start, so the
+    energies of consecutive short blocks add up to that of a long one.
+
+    Parameters
+    ----------
+    country : str
+        ISO 3166 alpha-3 code.
+
+    Attributes
+    ----------
+    method : str
+        How the energy is obtained: ``measured (...)``, ``estimated (...)`` or, if CodeCarbon
+        cannot work here, ``not available (reason)``; all energies are NaN then.
+    """
+
+    def __init__(self, country: str) -> None:
+        self._tracker = None
+        try:
+            from codecarbon import OfflineEmissionsTracker
+
+            # Its own option for this takes effect only after its first messages.
+            logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
+            # What a user's CodeCarbon configuration file could switch on is switched off here:
+            # files, servers, and the lock file that keeps jobs from running side by side.
+            self._tracker = OfflineEmissionsTracker(
+                country_iso_code=country,
+                tracking_mode="process",
+                allow_multiple_runs=True,
+                output_methods=[],
+                output_handlers=[],
+                output_dir=tempfile.gettempdir(),
+                emissions_endpoint=None,
+                electricitymaps_api_token="",
+                log_level="critical",
+            )
+            # The first task looks for the hardware, which takes seconds: not in a user's block.
+            self._tracker.start_task()
+            if self._tracker.stop_task() is None:
+                raise RuntimeError("CodeCarbon did not start")
+            _single_interval(self._tracker)
+            self.method = _describe(self._tracker)
+        # Whatever goes wrong inside CodeCarbon or below it must not stop an experiment.
+        except Exception as error:
+            self._give_up(error)
+
+    def start(self) -> None:
+        """Begin a block."""
+        if self._tracker is not None:
+            try:
+                self._tracker.start_task()
+            except Exception as error:  # as above
+                self._give_up(error)
+
+    def stop(self) -> float:
+        """Energy since `start` in kWh."""
+        if self._tracker is None:
+            return math.nan
+        try:
+            return float(self._tracker.stop_task().energy_consumed)
+        except Exception as error:  # as above
+            self._give_up(error)
+            return math.nan
+
+    def _give_up(self, error: Exception) -> None:
+        self._tracker = None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        self.method = f"not available ({reason[:150]})"
+
+
+def _single_interval(tracker: object) -> None:
+    """Let CodeCarbon compute the processor's load from the two ends of a block alone.
+
+    It also looks once a second, from a thread that busy Python code holds up between reading the
+    clock and reading the processor time, which made blocks of over a second up to twice too dear.
+    """
+    for hardware in getattr(tracker, "_hardware", []):
+        if getattr(hardware, "_mode", "") == "cpu_load":
+            hardware.monitor_power = lambda: None
+
+
+def _describe(tracker: object) -> str:
+    """What CodeCarbon measures on this machine and what it only estimates."""
+    measured, parts = False, []
+    for hardware in reversed(getattr(tracker, "_hardware", [])):
+        kind, mode = type(hardware).__name__, getattr(hardware, "_mode", "")
+        if kind == "CPU" and mode in _MEASURED:
+            measured = True
+            parts.append(f"CPU by {_MEASURED[mode]}")
+        elif kind == "CPU" and mode == "cpu_load":
+            parts.append(f"CPU load of this process x {hardware._tdp:g} W TDP")
+        elif kind == "CPU":
+            parts.append(f"CPU constant, half of {hardware._tdp:g} W TDP")
+        elif kind == "GPU":
+            parts.append("GPU measured")
+        elif kind == "RAM":
+            parts.append("memory by a model")
+        else:
+            measured = True
+            parts.append(f"{getattr(hardware, 'chip_part', '')} by {kind} sensors".strip())
+    return f"{'measured' if measured else 'estimated'} (CodeCarbon: {'; '.join(parts)})"
