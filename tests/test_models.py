@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from utils import models
+from utils.workspace import ROOT
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -107,7 +108,7 @@ def test_logits_of_undoes_the_softmax_and_follows_the_weights(keras, kind):
 
 
 def test_logits_of_refuses_what_it_cannot_read(keras):
-    with pytest.raises(ValueError, match="soft-max, or logits, got layer .*sigmoid"):
+    with pytest.raises(ValueError, match=r"soft-max, or logits, got layer .*sigmoid"):
         models.logits_of(ending(keras, "sigmoid"))
 
     class Own(keras.Model):
@@ -156,5 +157,5 @@ def test_start_is_quiet_and_importing_is_cheap():
         "import sys, utils.attacks, utils.models; assert 'tensorflow' not in sys.modules; "
         "assert 'keras' not in sys.modules; utils.models.start()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=".")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

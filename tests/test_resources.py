@@ -28,8 +28,8 @@ def test_time_and_processor(meter):
     with meter.measure() as usage:
         busy(0.3)
         time.sleep(0.3)
-    # 0.3 s of work in at least 0.6 s: at most 50 % of a core, up to the meter's own work
-    assert usage.wall_seconds >= 0.6
+    # 0.3 s of work and 0.3 s of sleep; other threads' work counts, hence a little less than 0.6 s
+    assert usage.wall_seconds >= 0.5
     assert 0.3 <= usage.cpu_seconds < 0.45
     assert usage.cpu_percent == pytest.approx(100 * usage.cpu_seconds / usage.wall_seconds)
 
@@ -79,10 +79,12 @@ def test_short_blocks_have_energy_and_add_up_to_a_long_one(meter):
     for _ in range(15):
         with meter.measure() as usage:
             busy(0.1)
-        short.append(usage.energy_kwh)
-    assert min(short) > 0
+        short.append(usage)
+    energies = [usage.energy_kwh for usage in short]
+    assert min(energies) > 0
     # per second, since waiting for a core lengthens blocks
-    assert sum(short) == pytest.approx(long.energy_kwh, rel=0.35)
+    seconds = sum(usage.wall_seconds for usage in short)
+    assert sum(energies) / seconds == pytest.approx(long.energy_kwh / long.wall_seconds, rel=0.3)
 
 
 def test_estimated_energy_is_power_times_time(meter):

@@ -322,6 +322,16 @@ def test_train_returns_the_history_and_depends_on_the_seed_alone(data):
     assert len(lines) == 3 and lines[0].startswith("epoch 1 of 3: validation accuracy 0.")
 
 
+def test_architecture_tells_networks_apart_by_their_layers_alone(model):
+    def described(text, seed=0):
+        return architecture_of(models.build(text, SHAPE, CLASSES, seed=seed))
+
+    plain(), normalized()  # Keras numbers its layers' names on
+    assert described("4 P D.25 | 8 D.5", seed=4) == architecture_of(model)
+    for other in ("4 P D.25 | 8 D.4", "4 P D.25 | 9 D.5", "4 P | 8 D.5"):
+        assert described(other) != architecture_of(model)
+
+
 def test_fresh_weights_depend_on_the_seed_alone(model):
     import keras
 
@@ -430,11 +440,12 @@ def test_start_of_configuration_1_is_the_same_at_each_point(monkeypatch, data, m
 
 
 def test_points_train_on_their_prefix_and_on_nothing_else(monkeypatch, data, model, order):
-    seen = []
+    seen, seeds = [], []
     fit = Trainer.fit
 
     def spy(self, x, y, order, **options):
         seen.append((np.asarray(x), order.copy()))
+        seeds.append(options["seed"])
         return fit(self, x, y, order, **options)
 
     monkeypatch.setattr(Trainer, "fit", spy)
@@ -442,6 +453,7 @@ def test_points_train_on_their_prefix_and_on_nothing_else(monkeypatch, data, mod
     inputs, _ = retraining_inputs(data, 2)
     for size, (x, prefix) in zip(prefix_sizes(99, 4), seen, strict=True):
         assert np.array_equal(x, inputs) and prefix.tolist() == order[:size].tolist()
+    assert seeds == [[5, point] for point in (1, 2, 3, 4)]  # shuffling is alike for all metrics
 
 
 def test_test_and_validation_inputs_do_not_reach_the_weights(data, model, trainer, order, tmp_path):

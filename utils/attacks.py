@@ -12,12 +12,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from utils.activations import check_images, kept, predict
-from utils.models import logits_of
+from utils.attack_graphs import BOX, compile_ascent, compile_carlini_wagner, compile_fooled
+from utils.workspace import atomic
 
 if TYPE_CHECKING:
     import keras
@@ -231,7 +233,7 @@ def carlini_wagner(
     _at_least("steps", steps, 1)
     _at_least("binary_search_steps", binary_search_steps, 1)
     _at_least("confidence", confidence, 0)
-    descend = kept(model, "carlini_wagner", lambda: _compile_carlini_wagner(model))
+    descend = kept(model, "carlini_wagner", lambda: compile_carlini_wagner(model))
     n, chunk = len(images), max(1, steps // 10)
     best, best_norm = images.copy(), np.full(n, np.inf, np.float32)
     const = np.full(n, initial_const, np.float32)
@@ -241,10 +243,10 @@ def carlini_wagner(
 
     def start(rows: np.ndarray) -> list[np.ndarray]:
         taken[rows], found[rows], least[rows] = 0, False, np.inf
-        point = np.arctanh((2 * images[rows] - 1) / np.float32(_BOX))
+        point = np.arctanh((2 * images[rows] - 1) / np.float32(BOX))
         return [point, np.zeros_like(point), np.zeros_like(point)]  # and Adam's two moments
 
-    fooled = kept(model, "fooled", lambda: _compile_fooled(model))
+    fooled = kept(model, "fooled", lambda: compile_fooled(model))
     already = [
         fooled(images[i : i + 1024], labels[i : i + 1024], confidence) for i in range(0, n, 1024)
     ]
@@ -301,7 +303,6 @@ class Attack:
     options: Mapping[str, str]
 
 
-_BOX = 1.05  # range of the tanh in carlini_wagner, in units of the images' range
 _BALL = {"eps": "epsilon", "steps": "steps", "batch_size": "batch_size"}
 ATTACKS: dict[str, Attack] = {
     attack.id: attack
@@ -354,6 +355,14 @@ class Adversarials:
     attack: np.ndarray
     success: np.ndarray
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def save(self, folder: str | Path, split: str) -> None:
+        """Write ``{x,y,source,attack,success}_adv_<split>.npy`` to `folder`."""
+        arrays = {"x": self.images, "y": self.labels, "source": self.source}
+        arrays |= {"attack": self.attack, "success": self.success}
+        for name, array in arrays.items():
+            with atomic(Path(folder) / f"{name}_adv_{split}.npy") as path:
+                np.save(path, array)
 
 
 def make_adversarials(
@@ -448,7 +457,8 @@ def attack_summary(
         ``attack``, ``name``, ``norm``, ``n``; ``accuracy_clean`` and ``accuracy_adversarial`` of
         the model on the images before and after; ``success_rate``, the share of images classified
         right before that are wrong after (NaN if none was right); mean and largest change in L2,
-        largest and mean in L-infinity, mean in L1; ``seconds_per_1000`` images.
+        mean and largest in L-infinity, mean in L1; ``seconds_per_1000`` images, which include the
+        compilation (a second or so) where the attack was the first of its kind on this model.
     """
     import pandas as pd
 
@@ -541,7 +551,7 @@ def _ascend(
     _at_least("steps", steps, 1)
     step_size = 2 * eps / steps if step_size is None else step_size
     _at_least("step_size", step_size, 0)
-    climb = kept(model, f"ascend {norm}", lambda: _compile_ascent(model, norm))
+    climb = kept(model, f"ascend {norm}", lambda: compile_ascent(model, norm))
     result = np.empty_like(images)
     for first in range(0, len(images), batch_size):
         part = slice(first, first + batch_size)
@@ -551,140 +561,3 @@ def _ascend(
             begin = np.clip(batch + np.float32(eps) * noise, 0, 1)
         result[part] = climb(batch, labels[part], begin, eps, step_size, steps).numpy()
     return _checked_result(result)
-
-
-def _compile_ascent(model: keras.Model, norm: str) -> Callable[..., Any]:
-    """The graph function behind `_ascend` for one norm."""
-    import tensorflow as tf
-
-    logits = logits_of(model)
-    pixels = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
-    number = tf.TensorSpec((), tf.float32)
-    axes = list(range(1, len(pixels.shape)))
-
-    def length(values):
-        if norm == "l1":
-            return tf.reduce_sum(tf.abs(values), axes, keepdims=True)
-        return tf.sqrt(tf.reduce_sum(tf.square(values), axes, keepdims=True))
-
-    def direction(gradient):
-        if norm == "linf":
-            return tf.sign(gradient)
-        # Scaled first: the squares of small gradients would underflow.
-        largest = tf.reduce_max(tf.abs(gradient), axes, keepdims=True)
-        gradient = tf.math.divide_no_nan(gradient, largest)
-        return tf.math.divide_no_nan(gradient, length(gradient))
-
-    def project(change, eps):
-        if norm == "linf":
-            return tf.clip_by_value(change, -eps, eps)
-        return change * tf.minimum(1.0, tf.math.divide_no_nan(eps, length(change)))
-
-    @tf.function(
-        input_signature=[
-            pixels, tf.TensorSpec((None,), tf.int64), pixels, number, number,
-            tf.TensorSpec((), tf.int32),
-        ]
-    )  # fmt: skip
-    def climb(images, labels, point, eps, step_size, steps):
-        for _ in tf.range(steps):
-            with tf.GradientTape() as tape:
-                tape.watch(point)
-                own, others = _split(logits(point), labels)
-                # The log-odds against the label. Cross-entropy is softplus of it, so the gradient
-                # has the same direction, but does not vanish where the model is sure.
-                loss = tf.reduce_logsumexp(others, axis=1) - own
-            change = point + step_size * direction(tape.gradient(loss, point)) - images
-            point = tf.clip_by_value(images + project(change, eps), 0.0, 1.0)
-        return point
-
-    return climb
-
-
-def _compile_carlini_wagner(model: keras.Model) -> Callable[..., Any]:
-    """The graph function that takes some Adam steps for each image of a batch."""
-    import tensorflow as tf
-
-    logits = logits_of(model)
-    pixels = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
-    axes = list(range(1, len(pixels.shape)))
-    values, counts = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((None,), tf.int64)
-    number = tf.TensorSpec((), tf.float32)
-
-    def per_image(vector):
-        return tf.reshape(vector, [-1] + [1] * len(axes))
-
-    @tf.function(
-        input_signature=[
-            pixels, counts, values, pixels, pixels, pixels, counts, counts, pixels, values,
-            number, number,
-        ]
-    )  # fmt: skip
-    def descend(
-        images, labels, const, point, mean, square, taken, size, best, best_norm,
-        confidence, learning_rate,
-    ):  # fmt: skip
-        found = tf.zeros_like(labels, tf.bool)
-        least = tf.fill(tf.shape(labels), tf.constant(float("inf")))
-        for step in tf.range(tf.reduce_max(size)):
-            with tf.GradientTape() as tape:
-                tape.watch(point)
-                free = (_BOX * tf.tanh(point) + 1) / 2
-                # Clipped, but with the gradient of what is not: black and white may turn back.
-                changed = free + tf.stop_gradient(tf.clip_by_value(free, 0.0, 1.0) - free)
-                output = logits(changed)
-                own, others = _split(output, labels)
-                margin = own - tf.reduce_max(others, axis=1) + confidence
-                norm = tf.reduce_sum(tf.square(changed - images), axes)
-                loss = norm + const * tf.nn.relu(margin)
-            gradient = tape.gradient(loss, point)
-            active = step < size
-            hit = active & (margin < -_slack(output))
-            better = hit & (norm < best_norm)
-            best = tf.where(per_image(better), changed, best)
-            best_norm = tf.where(better, norm, best_norm)
-            found |= hit
-            least = tf.where(active, tf.minimum(least, loss), least)
-            mean = 0.9 * mean + 0.1 * gradient
-            square = 0.999 * square + 0.001 * tf.square(gradient)
-            t = tf.cast(taken + step + 1, tf.float32)
-            unbiased = per_image(tf.sqrt(1 - 0.999**t) / (1 - 0.9**t))
-            change = learning_rate * unbiased * mean / (tf.sqrt(square) + 1e-8)
-            point = tf.where(per_image(active), point - change, point)
-        return point, mean, square, best, best_norm, found, least
-
-    return descend
-
-
-def _split(logits: Any, labels: Any) -> tuple[Any, Any]:
-    """The label's logit, and all logits with the label's at minus infinity."""
-    import tensorflow as tf
-
-    mask = tf.one_hot(labels, tf.shape(logits)[1], on_value=True, off_value=False, dtype=tf.bool)
-    own = tf.reduce_sum(tf.where(mask, logits, 0.0), axis=1)
-    return own, tf.where(mask, float("-inf"), logits)
-
-
-def _slack(logits: Any) -> Any:
-    """A margin below this may be rounding: a success must still be one when predicted again."""
-    import tensorflow as tf
-
-    return 1e-5 * (1 + tf.reduce_max(tf.abs(logits), axis=1))
-
-
-def _compile_fooled(model: keras.Model) -> Callable[..., Any]:
-    """The graph function that says which images already fool the model by `confidence`."""
-    import tensorflow as tf
-
-    logits = logits_of(model)
-    pixels = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
-
-    @tf.function(
-        input_signature=[pixels, tf.TensorSpec((None,), tf.int64), tf.TensorSpec((), tf.float32)]
-    )
-    def fooled(images, labels, confidence):
-        output = logits(images)
-        own, others = _split(output, labels)
-        return own - tf.reduce_max(others, axis=1) + confidence < -_slack(output)
-
-    return fooled

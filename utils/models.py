@@ -169,7 +169,7 @@ def build(
     side, flat = min(image_shape[:2]), False
     for token, layer_seed in zip(tokens[:-1], seeds[:-1], strict=True):
         initializer = keras.initializers.GlorotUniform(seed=layer_seed)
-        if token == "|":
+        if token == "|" and not flat:
             flat = True
             add("flatten", keras.layers.Flatten)
         elif token == "P" and not flat:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count, repeat
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +20,21 @@ _EVALUATION_BATCH = 512
 
 
 def architecture_of(model: keras.Model) -> dict:
-    """The layers of a model and their settings as plain JSON content, without name and seeds."""
+    """The layers of a model and their settings as plain JSON content.
+
+    Seeds are left out and layers numbered: Keras's own names count the models built before.
+    """
     config = json.loads(json.dumps(model.get_config(), default=str))
-    config.pop("name", None)
-    _set_seeds(config, repeat(0))
-    return config
+    names = {layer["config"]["name"]: f"layer {i}" for i, layer in enumerate(config["layers"])}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: 0 if key == "seed" else plain(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return names.get(value, value) if isinstance(value, str) else value
+
+    return plain({**config, "name": ""})
 
 
 def fresh_weights(model: keras.Model, seed: int) -> list[np.ndarray]:
