@@ -15,9 +15,10 @@ from utils.attacks import ATTACKS
 from utils.console import Console, closing_table, plan_table
 from utils.datasets import DATASETS
 from utils.metrics import METRICS
-from utils.parameters import CONFIGURATIONS, PRESETS, all_parameters, check, parse_settings, settings
+from utils.parameters import PRESETS, all_parameters, check, parse_settings, settings
 from utils.pipeline import STEPS, plan, status, steps_named
 from utils.reporting import links_between, write_index
+from utils.retraining import CONFIGURATIONS
 from utils.workspace import Workspace
 
 OWN_OPTIONS = {

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -159,3 +160,11 @@ def test_start_is_quiet_and_importing_is_cheap():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_equal_models_give_equal_files(tmp_path):
+    for name in ("a", "b"):
+        models.save(models.build("4 P | 8 D.5", (8, 8, 1), 3, seed=1), tmp_path / f"{name}.keras")
+        time.sleep(2.1)  # the dates in a zip archive are even seconds
+    assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
+    assert models.load(tmp_path / "a.keras").count_params() > 0

@@ -13,7 +13,7 @@ from utils.retraining import (
     RetrainingData,
     Trainer,
     fresh_weights,
-    load,
+    load_data,
     order_for,
     order_inputs,
     prefix_sizes,
@@ -48,7 +48,7 @@ def images(n, seed):
 def data():
     parts = {}
     for seed, (part, n) in enumerate(
-        {"train": 60, "val": 30, "test": 41, "adv_train": 39, "adv_test": 37}.items()
+        {"train": 60, "val": 30, "test": 41, "adv_train": 39, "adv_val": 23, "adv_test": 37}.items()
     ):
         parts[f"x_{part}"], parts[f"y_{part}"] = images(n, seed)
     return RetrainingData(**parts, attack_adv_test=np.array(["fgsm"] * 20 + ["cw"] * 17))
@@ -70,6 +70,12 @@ def trainer(model):
 @pytest.fixture(scope="module")
 def order():
     return order_inputs(np.random.default_rng(3).random(99), seed=0)
+
+
+def validation(data):
+    """Clean and adversarial validation inputs."""
+    x = np.concatenate([data.x_val, data.x_adv_val])
+    return x, np.concatenate([data.y_val, data.y_adv_val])
 
 
 def plain(units=6):
@@ -178,16 +184,16 @@ def test_retraining_inputs_hold_training_and_adversarial_inputs_alone(data):
 def test_load_reads_the_files_of_the_earlier_steps(data, tmp_path):
     workspace = Workspace(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"x_train\.npy does not exist; run step 0\.0"):
-        load(workspace, "tiny", 3)
+        load_data(workspace, "tiny", 3)
     for name, array in vars(data).items():
         adversarial = "adv" in name
         folder = workspace.adversarial("tiny", 3) if adversarial else workspace.data("tiny")
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / f"{name}.npy", array)
-    again = load(workspace, "tiny", 3)
+    again = load_data(workspace, "tiny", 3)
     assert all(np.array_equal(array, getattr(again, name)) for name, array in vars(data).items())
     with pytest.raises(FileNotFoundError, match=r"run step 1\.1"):
-        load(workspace, "tiny", 4)
+        load_data(workspace, "tiny", 4)
 
 
 def test_arrays_that_do_not_fit_are_refused(data):
@@ -385,8 +391,9 @@ def test_quality_of_point_0_by_hand(data, model, trainer, order):
     ]
     assert row["precision"] == pytest.approx(np.mean([p for p, _ in per_class]))
     assert row["recall"] == pytest.approx(np.mean([r for _, r in per_class]))
-    val = model.predict(data.x_val, verbose=0).argmax(axis=1)
-    assert row["val_accuracy"] == pytest.approx(np.mean(val == data.y_val))
+    x, y = validation(data)
+    val = model.predict(x, verbose=0).argmax(axis=1)
+    assert row["val_accuracy"] == pytest.approx(np.mean(val == y))
 
 
 @pytest.mark.parametrize("configuration", [1, 2, 3])
@@ -574,7 +581,8 @@ def test_no_best_or_all_models_are_kept(data, model, trainer, order, tmp_path):
         points = {"none": [], "best": [best], "all": [1, 2, 3, 4]}[keep]
         assert kept() == [*(f"c2_nc_p{point}.keras" for point in points), "original.keras"]
     saved = models.load(tmp_path / f"c2_nc_p{best}.keras")
-    hits = saved.predict(data.x_val, verbose=0).argmax(axis=1) == data.y_val
+    x, y = validation(data)
+    hits = saved.predict(x, verbose=0).argmax(axis=1) == y
     assert hits.mean() == pytest.approx(table["val_accuracy"][best])
 
 

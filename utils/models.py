@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import sys
 import warnings
@@ -301,11 +303,24 @@ def logits_of(model: keras.Model) -> Callable[[Any], Any]:
 
 
 def save(model: keras.Model, path: str | Path) -> None:
-    """Write `model` as a ``.keras`` file, whole or not at all."""
+    """Write `model` as a ``.keras`` file, whole or not at all.
+
+    Equal models give equal files, byte for byte: the dates that Keras writes are left out, so that
+    training again with the same result makes nothing stale that builds on it.
+    """
     if Path(path).suffix != ".keras":
         raise ValueError(f"model file: expected a name ending in .keras, got {str(path)!r}")
-    with atomic(path) as temporary:
+    with atomic(path) as temporary, io.BytesIO() as dated:
         model.save(temporary)
+        dated.write(temporary.read_bytes())
+        with zipfile.ZipFile(dated) as old, zipfile.ZipFile(temporary, "w") as new:
+            for name in old.namelist():
+                content = old.read(name)
+                if name == "metadata.json":
+                    facts = json.loads(content)
+                    facts.pop("date_saved", None)
+                    content = json.dumps(facts).encode()
+                new.writestr(zipfile.ZipInfo(name), content)
 
 
 def load(path: str | Path) -> keras.Model:

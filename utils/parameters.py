@@ -15,13 +15,9 @@ from pathlib import Path
 
 from utils.attacks import ATTACKS
 from utils.datasets import DATASETS
+from utils.energy import check_country
 from utils.metrics import METRICS
-
-CONFIGURATIONS = {
-    1: "fresh weights, training + adversarial inputs",
-    2: "the original model's weights, training + adversarial inputs",
-    3: "the original model's weights, adversarial inputs only",
-}
+from utils.retraining import CONFIGURATIONS
 
 PRESETS: dict[str, tuple[str, dict[str, object]]] = {
     "smoke": (
@@ -112,8 +108,11 @@ def _name(value: str) -> str:
 
 
 def _country(value: str) -> str:
-    ok = re.fullmatch(r"[A-Z]{3}", value)
-    return "" if ok else "a three-letter ISO 3166 country code such as ESP"
+    try:
+        check_country(value)
+    except ValueError:
+        return "a three-letter ISO 3166 country code in capitals such as ESP"
+    return ""
 
 
 def _anything(value: object) -> str:

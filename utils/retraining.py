@@ -26,7 +26,7 @@ __all__ = [
     "RetrainingData",
     "Trainer",
     "fresh_weights",
-    "load",
+    "load_data",
     "order_for",
     "order_inputs",
     "prefix_sizes",
@@ -60,13 +60,15 @@ class RetrainingData:
     y_test: np.ndarray
     x_adv_train: np.ndarray
     y_adv_train: np.ndarray
+    x_adv_val: np.ndarray
+    y_adv_val: np.ndarray
     x_adv_test: np.ndarray
     y_adv_test: np.ndarray
     attack_adv_test: np.ndarray
 
     def __post_init__(self) -> None:
         shape = self.x_train.shape[1:]
-        for part in ("train", "val", "test", "adv_train", "adv_test"):
+        for part in ("train", "val", "test", "adv_train", "adv_val", "adv_test"):
             x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
             if x.shape[1:] != shape or y.shape != (len(x),) or not len(x):
                 raise ValueError(
@@ -80,7 +82,7 @@ class RetrainingData:
             )
 
 
-def load(workspace: Workspace, dataset: str, seed: int) -> RetrainingData:
+def load_data(workspace: Workspace, dataset: str, seed: int) -> RetrainingData:
     """Read the arrays that the earlier steps wrote.
 
     Raises
@@ -286,7 +288,9 @@ def evaluate(trainer: Trainer, data: RetrainingData) -> dict[str, float]:
     """Quality columns of a row, from one forward pass over each evaluation input."""
     from sklearn.metrics import precision_recall_fscore_support
 
-    val_losses, val_classes = trainer.predict(data.x_val, data.y_val)
+    val = [trainer.predict(data.x_val, data.y_val), trainer.predict(data.x_adv_val, data.y_adv_val)]
+    val_losses, val_classes = (np.concatenate(parts) for parts in zip(*val, strict=True))
+    y_val = np.concatenate([data.y_val, data.y_adv_val])
     clean_losses, clean_classes = trainer.predict(data.x_test, data.y_test)
     adv_losses, adv_classes = trainer.predict(data.x_adv_test, data.y_adv_test)
     labels = np.concatenate([data.y_test, data.y_adv_test])
@@ -305,7 +309,7 @@ def evaluate(trainer: Trainer, data: RetrainingData) -> dict[str, float]:
     }
     for attack in np.unique(data.attack_adv_test):
         row[f"accuracy_{attack}"] = adversarial[data.attack_adv_test == attack].mean()
-    row |= {"val_loss": val_losses.mean(), "val_accuracy": np.mean(val_classes == data.y_val)}
+    row |= {"val_loss": val_losses.mean(), "val_accuracy": np.mean(val_classes == y_val)}
     return {column: float(value) for column, value in row.items()}
 
 
