@@ -12,11 +12,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+LONGEST = ("test_smoke", "goldens", "test_execution", "test_attacks", "test_retraining")
+"""Groups of tests that start first, so that no core waits at the end."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file, and all golden notebooks, in one process: they share fixtures."""
-    for item in items:
-        group = "goldens" if item.path.suffix == ".ipynb" else item.path.stem
+    groups = {i: "goldens" if i.path.suffix == ".ipynb" else i.path.stem for i in items}
+    for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
+    places = {group: place for place, group in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(groups[item], len(places)))
 
 
 def run_all(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:

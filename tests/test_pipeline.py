@@ -102,7 +102,8 @@ def test_pages_lead_to_the_neighbouring_steps(tmp_path):
              for name, l in links_between(jobs).items()}  # fmt: skip
     metrics = next(j.name for j in jobs if j.step.id == "2.1")
     assert links[metrics] == [("previous", "1.1.1"), *[("next", "3-4.1")] * 3]
-    assert links["digits/5.1.1-digits-plot-c1"] == [("previous", "3-4.1")]
+    assert links["digits/5.1.1-digits-plot-c1"] == [("previous", "3-4.1"), ("next", "5.2-c")]
+    assert links["5.2-comparison"] == [("previous", "5.1.1"), ("previous", "5.1.2"), ("previous", "5.1.3")]
 
 
 def test_planning_does_not_import_what_is_slow():

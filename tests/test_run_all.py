@@ -1,23 +1,13 @@
-"""The command line as a user meets it: lists, plans, bad input, and a whole smoke run."""
+"""The command line as a user meets it: what it lists, and what it says to bad input."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
-import pandas as pd
 import pytest
-from tests.conftest import ROOT, run_all
-
-from utils.metrics import METRICS
-from utils.results import read_results
-from utils.workspace import Workspace, read_json
+from tests.conftest import run_all
 
 
 def test_list_names_everything():
@@ -92,116 +82,3 @@ def test_a_workspace_without_write_permission_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     result = run_all("--workspace", tmp_path / "below")
     assert result.returncode == 2 and "is not writable" in result.stderr
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """A whole run of the preset smoke, once for the tests below."""
-    root = tmp_path_factory.mktemp("a workspace {with} odd <name>")
-    result = run_all("--preset", "smoke", "--workspace", root, "--jobs", 2)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return Workspace(root), result
-
-
-def test_every_step_leaves_its_reports(smoke):
-    place, result = smoke
-    notebooks = sorted(place.reports_root.rglob("*.ipynb"))
-    assert len(notebooks) == 11
-    for notebook in notebooks:
-        page = notebook.with_name(notebook.name.replace(".ipynb", ".html")).read_text()
-        assert "https://" not in page and "http://" not in page and "<script" not in page
-        assert notebook.stat().st_size < 2_000_000
-        content = json.loads(notebook.read_text())
-        outputs = [o for c in content["cells"] for o in c.get("outputs", [])]
-        assert not [o for o in outputs if o.get("name") == "stderr"]
-    index = (place.reports_root / "index.html").read_text()
-    for notebook in notebooks:
-        assert notebook.stem in index
-    assert "https://" not in index and "<name>" not in index
-    assert "Traceback" not in result.stdout and result.stderr == ""
-
-
-def test_tables_hold_every_curve_and_point(smoke):
-    place, _ = smoke
-    results = read_results([place.results("digits", 0, c) for c in (1, 2, 3)])
-    assert len(results) == 3 * len(METRICS) * 3  # configurations, metrics, points 0 to 2
-    point_0 = results[results["point"] == 0]
-    assert point_0["accuracy"].nunique() == 1  # the original model, whatever the configuration
-    last = results[(results["point"] == 2) & (results["configuration"] == 1)]
-    assert last["n_inputs"].nunique() == 1
-    assert results.drop(columns=["gpu_percent", "gpu_memory_mb"]).notna().all(axis=None)
-    assert (results["energy_kwh"] >= 0).all() and (results["fit_seconds"] >= 0).all()
-    summary = pd.read_csv(place.reports_root / "comparison.csv")
-    assert len(summary) == 3 * len(METRICS)
-    advice = read_json(place.reports_root / "recommendation.json")
-    assert advice["text"].startswith("Best trade-off on digits")
-
-
-def test_figures_are_there_for_papers_pages_and_a_quick_look(smoke):
-    place, _ = smoke
-    names = {p.name for p in place.figures("digits").iterdir()}
-    for c in (1, 2, 3):
-        for quantity in ("accuracy", "precision", "recall", "loss", "resources"):
-            for suffix in ("svg", "pdf", "png"):
-                assert f"digits_c{c}_{quantity}.{suffix}" in names
-
-
-def test_the_same_seed_gives_the_same_table_whatever_runs_beside(smoke, tmp_path):
-    place, _ = smoke
-    result = run_all("--preset", "smoke", "--workspace", tmp_path, "--jobs", 1,
-                     "--configurations", 2, "--steps", "0", "1", "2", "3")  # fmt: skip
-    assert result.returncode == 0, result.stdout + result.stderr
-    results = ["loss", "accuracy", "precision", "recall", "accuracy_adversarial", "val_loss"]
-    one = read_results(place.results("digits", 0, 2))
-    two = read_results(Workspace(tmp_path).results("digits", 0, 2))
-    keys = ["metric", "point", "n_inputs", *results]
-    pd.testing.assert_frame_equal(one[keys], two[keys], check_exact=True)
-
-
-def test_a_second_run_does_nothing_and_a_change_only_what_it_must(smoke):
-    place, _ = smoke
-    began = time.monotonic()
-    result = run_all("--preset", "smoke", "--workspace", place.root)
-    assert result.returncode == 0 and "All 11 jobs are up to date" in result.stdout
-    assert time.monotonic() - began < 30  # five seconds on an idle machine
-    plan = run_all("--preset", "smoke", "--workspace", place.root, "--plan", "--set", "epsilon=0.1")
-    lines = {line.split()[1]: line for line in plan.stdout.splitlines() if "/" in line}
-    assert lines["digits/0.0.1-digits-preprocessing"].startswith("skip")
-    changed = "digits/seed-0/1.1.1-digits-obtaining_adversarials"
-    assert lines[changed].startswith("run") and "epsilon: 0.05 -> 0.1" in lines[changed]
-    below = lines["digits/5.1.2-digits-plot-c2"]
-    assert below.startswith("run") and "writes something new" in below
-
-
-def test_a_damaged_file_of_an_earlier_step_is_refused(smoke):
-    place, _ = smoke
-    path = place.data("digits") / "x_test.npy"
-    whole = path.read_bytes()
-    try:
-        path.write_bytes(whole[:200])
-        result = run_all("--preset", "smoke", "--workspace", place.root, "--steps", "2")
-        assert result.returncode == 2 and "x_test.npy: damaged" in result.stderr
-    finally:
-        path.write_bytes(whole)
-
-
-def test_ctrl_c_keeps_what_is_finished(tmp_path):
-    command = [sys.executable, str(ROOT / "run_all.py"), "--preset", "smoke", "--steps", "0"]
-    process = subprocess.Popen(
-        [*command, "--workspace", str(tmp_path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    record = Workspace(tmp_path).reports("digits") / "0.0.1-digits-preprocessing.json"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if record.exists() and read_json(record)["state"] == "done":
-            break
-        time.sleep(0.2)
-    time.sleep(1)
-    os.killpg(process.pid, signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stdout + stderr
-    assert "goes on from there" in stdout and "Traceback" not in stderr
-    plan = run_all("--preset", "smoke", "--workspace", tmp_path, "--steps", "0", "--plan")
-    assert "skip  digits/0.0.1-digits-preprocessing" in plan.stdout
-    assert "(was interrupted)" in plan.stdout

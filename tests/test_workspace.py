@@ -10,6 +10,8 @@ from utils.workspace import ROOT, Workspace, atomic
 def test_root_is_the_checkout_and_seeds_are_apart(tmp_path):
     assert Workspace().root == ROOT
     place = Workspace(tmp_path)
+    assert Workspace(place.parameter).root == place.root
+    assert Workspace("build/x").parameter == "build/x" and Workspace().parameter == "."
     assert place.metrics("digits", 0) != place.metrics("digits", 1)
     assert place.relative(place.results("digits", 1, 2)) == "reports/digits/seed-1/digits_c2_results.csv"
 

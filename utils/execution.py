@@ -81,13 +81,12 @@ def _run_template(job: Job) -> dict | None:
     from papermill.exceptions import PapermillExecutionError
 
     error = None
-    workspace = "" if job.workspace.root == ROOT else str(job.workspace.root)
     with open(job.file(".log"), "a", encoding="utf-8") as log, atomic(job.file(".ipynb")) as copy:
         try:
             papermill.execute_notebook(
                 str(job.step.path),
                 str(copy).replace("{", "{{").replace("}", "}}"),  # papermill formats the path
-                parameters={**job.parameters, "workspace": workspace},
+                parameters={**job.parameters, "workspace": job.workspace.parameter},
                 kernel_manager_class=_own_interpreter(),
                 progress_bar=False,
                 stdout_file=log,
@@ -234,7 +233,7 @@ def _cluster(workers: int) -> Iterator:
     dask.config.set({"distributed.admin.tick.limit": "1h", "distributed.worker.memory.target": False})
     with (
         LocalCluster(
-            n_workers=1, threads_per_worker=workers, processes=False, dashboard_address=None,
+            n_workers=1, threads_per_worker=workers, processes=False, dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL, memory_limit=0,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 import warnings
 import zipfile
@@ -161,7 +162,7 @@ def build(
     tokens = [*convolutions.split(), "|", *dense.split(), str(n_classes)]
     # One seed a layer, drawn from `seed` alone, so that Keras's global generator plays no part.
     seeds = np.random.default_rng([seed, 11]).integers(2**31, size=len(tokens)).tolist()
-    layers: list[keras.Layer] = [keras.Input(tuple(int(size) for size in image_shape))]
+    layers: list[keras.Layer] = [keras.Input(tuple(map(int, image_shape)), name="images")]
     counts: dict[str, int] = {}
 
     def add(kind: str, layer: Callable[..., keras.Layer], *args: Any, **options: Any) -> None:
@@ -201,7 +202,7 @@ def build(
             n_classes, activation="softmax", kernel_initializer=initializer, name="probabilities"
         )
     )
-    return compile_model(keras.Sequential(layers), learning_rate)
+    return compile_model(keras.Sequential(layers, name="classifier"), learning_rate)
 
 
 def compile_model(model: keras.Model, learning_rate: float = 0.001) -> keras.Model:
@@ -305,8 +306,9 @@ def logits_of(model: keras.Model) -> Callable[[Any], Any]:
 def save(model: keras.Model, path: str | Path) -> None:
     """Write `model` as a ``.keras`` file, whole or not at all.
 
-    Equal models give equal files, byte for byte: the dates that Keras writes are left out, so that
-    training again with the same result makes nothing stale that builds on it.
+    Equal models give equal files, byte for byte, so that training again with the same result makes
+    nothing stale that builds on it: the dates that Keras writes are left out, and the memory
+    addresses that it takes for ids become 0, 1, 2, ...
     """
     if Path(path).suffix != ".keras":
         raise ValueError(f"model file: expected a name ending in .keras, got {str(path)!r}")
@@ -320,6 +322,10 @@ def save(model: keras.Model, path: str | Path) -> None:
                     facts = json.loads(content)
                     facts.pop("date_saved", None)
                     content = json.dumps(facts).encode()
+                elif name == "config.json":
+                    ids = list(dict.fromkeys(re.findall(rb'"shared_object_id": (\d+)', content)))
+                    for number, address in enumerate(ids):
+                        content = content.replace(b": " + address, f": {number}".encode())
                 new.writestr(zipfile.ZipInfo(name), content)
 
 

@@ -27,21 +27,29 @@ class Links:
 
 
 def links_between(jobs: Iterable[Job]) -> dict[str, Links]:
-    """Links from each job's page to those it builds on and those that build on it."""
+    """Links from each job's page to those of the steps before and after it, of the same run."""
     jobs = list(jobs)
+    steps = list(dict.fromkeys(job.step for job in jobs))
     result = {}
     for job in jobs:
-        before = [j for j in jobs if set(j.outputs) & set(job.inputs)][-1:]
-        after = [j for j in jobs if set(job.outputs) & set(j.inputs)]
-        if job.step.id != "2.1":  # the metrics lead to every configuration, others to the next step
-            after = after[:1]
-        else:
-            after = [j for j in after if j.step.id == "3-4.1"]
-        items = [("previous", j) for j in before] + [("next", j) for j in after]
-        result[job.name] = Links(
-            tuple((label, j.report.name, j.file(".html")) for label, j in items)
-        )
+        place = steps.index(job.step)
+        items = [
+            (label, other.report.name, other.file(".html"))
+            for label, near in (("previous", place - 1), ("next", place + 1))
+            for other in jobs
+            if 0 <= near < len(steps) and other.step is steps[near] and _same_run(job, other)
+        ]
+        result[job.name] = Links(tuple(items))
     return result
+
+
+def _same_run(job: Job, other: Job) -> bool:
+    """Whether two jobs agree on data set, seed and configuration, as far as both have one."""
+    return all(
+        job.parameters[axis] == other.parameters[axis]
+        for axis in ("dataset", "seed", "configuration")
+        if axis in job.parameters and axis in other.parameters
+    )
 
 
 def export_html(job: Job, links: Links) -> None:

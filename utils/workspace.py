@@ -32,6 +32,12 @@ class Workspace:
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
 
+    @property
+    def parameter(self) -> str:
+        """What makes this workspace again: relative within the checkout, so it can be moved."""
+        inside = self.root.is_relative_to(ROOT)
+        return self.root.relative_to(ROOT).as_posix() if inside else str(self.root)
+
     def raw(self, dataset: str) -> Path:
         """Raw files of a data set, as the user brought them or as they were downloaded."""
         return self.root / "data" / "raw" / dataset
