@@ -16,6 +16,7 @@ LONGEST = ("test_smoke", "goldens", "test_execution", "test_attacks", "test_retr
 """Groups of tests that start first, so that no core waits at the end."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file, and all golden notebooks, in one process: they share fixtures."""
     groups = {i: "goldens" if i.path.suffix == ".ipynb" else i.path.stem for i in items}

@@ -131,4 +131,4 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
     assert "goes on from there" in stdout and "Traceback" not in stderr
     plan = run_all("--preset", "smoke", "--workspace", tmp_path, "--steps", "0", "--plan")
     assert "skip  digits/0.0.1-digits-preprocessing" in plan.stdout
-    assert "(was interrupted)" in plan.stdout
+    assert "run   digits/seed-0/0.1.1-digits-original_model_training" in plan.stdout

@@ -34,12 +34,6 @@ def main() -> None:
                 cell.metadata.pop("execution", None)
                 if "nbval-check-output" not in cell.metadata.get("tags", []):
                     cell.outputs = []
-                for output in cell.outputs:
-                    output.get("data", {}).pop("text/html", None)
-                cell.execution_count = None
-                for output in cell.outputs:
-                    if output.output_type == "execute_result":
-                        output.execution_count = None
         nbformat.write(notebook, GOLDENS / path.name)
 
 

@@ -51,10 +51,7 @@ def execute(job: Job, links: Links, run_id: str) -> dict:
 
     started = datetime.now(UTC).isoformat(timespec="seconds")
     record = {
-        "run": run_id, "name": job.name, "step": job.step.id, "title": job.step.title,
-        "dataset": job.dataset, "seed": job.seed,
-        "configuration": job.parameters.get("configuration"),
-        "state": "running", "started": started, "outputs": {},
+        "run": run_id, **_identity(job), "state": "running", "started": started, "outputs": {},
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
         "hardware": {"cpus": os.cpu_count(), "machine": platform.platform()},
         **fingerprint(job),
@@ -71,6 +68,13 @@ def execute(job: Job, links: Links, run_id: str) -> dict:
     record |= {"state": "failed" if error else "done", "error": error, "says": _last_words(job)}
     write_json(job.file(".json"), record)
     return record
+
+
+def _identity(job: Job) -> dict[str, object]:
+    return {
+        "name": job.name, "step": job.step.id, "dataset": job.dataset, "seed": job.seed,
+        "configuration": job.parameters.get("configuration"),
+    }  # fmt: skip
 
 
 def _run_template(job: Job) -> dict | None:
@@ -163,7 +167,10 @@ def run_job(job: Job, links: Links, force: bool, run_id: str, *needed: Outcome) 
     if _stopping.is_set():
         return Outcome("interrupted")
     if any(outcome.state not in ("done", "up to date") for outcome in needed):
-        return Outcome("not run", detail="a job it needs did not finish")
+        detail = "a job it needs did not finish"
+        before = read_json(job.file(".json")) if job.file(".json").exists() else {}
+        write_json(job.file(".json"), {**before, **_identity(job), "state": "not run", "says": detail})
+        return Outcome("not run", detail=detail)
     if not force and status(job).up_to_date:
         return Outcome("up to date")
     if force:
@@ -188,7 +195,7 @@ def run_job(job: Job, links: Links, force: bool, run_id: str, *needed: Outcome) 
     record = read_json(job.file(".json")) if job.file(".json").exists() else {}
     if record.get("run") != run_id or record.get("state") == "running":
         detail = f"the process ended with code {process.returncode}; see {job.file('.log')}"
-        record = {**record, "state": "failed", "error": {"cell": None, "error": detail}}
+        record = {**_identity(job), "state": "failed", "error": {"cell": None, "error": detail}}
         write_json(job.file(".json"), record)
     return Outcome(record["state"], seconds, describe_error(record))
 

@@ -210,7 +210,7 @@ def compile_model(model: keras.Model, learning_rate: float = 0.001) -> keras.Mod
     import keras
 
     model.compile(
-        optimizer=keras.optimizers.RMSprop(learning_rate),
+        optimizer=keras.optimizers.RMSprop(learning_rate, name="rmsprop"),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )

@@ -214,7 +214,8 @@ def status(job: Job) -> Status:
     if record is None:
         return Status(False, "has not run yet")
     if record["state"] != "done":
-        why = {"failed": "failed last time", "running": "was interrupted"}
+        why = {"failed": "failed last time", "running": "was interrupted",
+               "not run": "was not run last time"}  # fmt: skip
         return Status(False, why.get(record["state"], record["state"]))
     for part, now in fingerprint(job).items():
         before = record[part]

@@ -134,7 +134,7 @@ def write_index(workspace: Workspace) -> Path:
 
 
 def _is_record(path: Path) -> bool:
-    return not path.name.startswith(".") and path.with_suffix(".log").exists()
+    return not path.name.startswith(".") and "step" in read_json(path)
 
 
 def _row(path: Path, root: Path) -> dict[str, object]:
@@ -142,6 +142,7 @@ def _row(path: Path, root: Path) -> dict[str, object]:
     usage = record.get("resources", {})
     error = record.get("error") or {}
     place = f"cell {error.get('cell')}" if error.get("cell") else "outside a cell"
+    page = path.with_suffix(".html")
     energy, memory = usage.get("energy_kwh"), usage.get("memory_peak_mb")
     return {
         "name": record["name"],
@@ -153,7 +154,7 @@ def _row(path: Path, root: Path) -> dict[str, object]:
         "memory": f"{memory:.0f} MB" if memory else "",
         "energy": f"{1000 * energy:.3f} Wh" if energy else "",
         "numbers": record.get("says", ""),
-        "link": path.with_suffix(".html").relative_to(root).as_posix(),
+        "link": page.relative_to(root).as_posix() if page.exists() else "",
         "where": place + (f", section {error['section']}" if error.get("section") else ""),
         "error": error.get("error", ""),
     }
