@@ -14,9 +14,10 @@ from utils import checks
 from utils.attacks import ATTACKS
 from utils.console import Console, closing_table, plan_table
 from utils.datasets import DATASETS
+from utils.freshness import status
 from utils.metrics import METRICS
 from utils.parameters import PRESETS, all_parameters, check, parse_settings, settings
-from utils.pipeline import STEPS, plan, status, steps_named
+from utils.pipeline import STEPS, plan, steps_named
 from utils.reporting import links_between, write_index
 from utils.retraining import CONFIGURATIONS
 from utils.workspace import Workspace
@@ -31,7 +32,7 @@ OWN_OPTIONS = {
 def command_line() -> argparse.ArgumentParser:
     """The options; lists are separated by spaces."""
     parser = argparse.ArgumentParser(
-        description="Which adversarial inputs to retrain on, and how: run the whole study, headless.",
+        description="Which adversarial inputs to retrain on, and how: run the whole study.",
         epilog="Exit codes: 0 all done, 1 a job failed, 2 bad input, 130 stopped by Ctrl-C.",
     )
     add = parser.add_argument
@@ -41,15 +42,43 @@ def command_line() -> argparse.ArgumentParser:
     add("--attacks", nargs="+", metavar="ID", help="default: fgsm bim cw, as in the study")
     add("--seeds", nargs="+", default=["0"], metavar="N", help="default: 0; each repeats the study")
     add("--preset", default="quick", metavar="NAME", help=f"{', '.join(PRESETS)}; default: quick")
-    add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings",
-        help="any parameter of a template, e.g. epsilon=0.1 points=20")
-    add("--raw", nargs="+", action="extend", default=[], metavar="NAME=FILE",
-        help="read a data set from an .npz file of your own")
-    add("--steps", nargs="+", default=[s.id for s in STEPS], metavar="N", help="0 to 5, or ids such as 5.2; default: all")
-    add("--jobs", type=int, default=os.cpu_count(), metavar="N",
-        help="notebooks that run at a time; default: one a core (%(default)s here)")
-    add("--workspace", default="", metavar="FOLDER",
-        help="where data/, models/ and reports/ go; default: the checkout")
+    add(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="settings",
+        help="any parameter of a template, e.g. epsilon=0.1 points=20",
+    )
+    add(
+        "--raw",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=FILE",
+        help="read a data set from an .npz file of your own",
+    )
+    add(
+        "--steps",
+        nargs="+",
+        default=[s.id for s in STEPS],
+        metavar="N",
+        help="0 to 5, or ids such as 5.2; default: all",
+    )
+    add(
+        "--jobs",
+        type=int,
+        default=os.cpu_count(),
+        metavar="N",
+        help="notebooks that run at a time; default: one a core (%(default)s here)",
+    )
+    add(
+        "--workspace",
+        default="",
+        metavar="FOLDER",
+        help="where data/, models/ and reports/ go; default: the checkout",
+    )
     add("--plan", action="store_true", help="say which jobs would run and why, and stop")
     add("--force", action="store_true", help="run jobs that are up to date too")
     add("--list", action="store_true", help="data sets, metrics, attacks, presets, parameters")
@@ -59,8 +88,12 @@ def command_line() -> argparse.ArgumentParser:
 def show_list() -> None:
     """A line for each thing that can be named on the command line."""
     sections = {
-        "Data sets (--datasets), and your own with --raw": {e.id: e.title for e in DATASETS.values()},
-        "Guidance metrics (--metrics)": {e.id: f"{e.name}; {e.reference}" for e in METRICS.values()},
+        "Data sets (--datasets), and your own with --raw": {
+            e.id: e.title for e in DATASETS.values()
+        },
+        "Guidance metrics (--metrics)": {
+            e.id: f"{e.name}; {e.reference}" for e in METRICS.values()
+        },
         "Attacks (--attacks)": {e.id: f"{e.name}; {e.reference}" for e in ATTACKS.values()},
         "Configurations (--configurations)": CONFIGURATIONS,
         "Presets (--preset)": {name: about for name, (about, _) in PRESETS.items()},
@@ -80,7 +113,10 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
     known = all_parameters(step.path for step in STEPS)
     numbers = {
         name: checks.whole_numbers(name, values)
-        for name, values in {"seeds": options.seeds, "configurations": options.configurations}.items()
+        for name, values in {
+            "seeds": options.seeds,
+            "configurations": options.configurations,
+        }.items()
     }
     lists = {"datasets": options.datasets, "metrics": options.metrics, **numbers}
     if options.attacks:
@@ -97,7 +133,9 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
     given = parse_settings(options.settings, known, OWN_OPTIONS)
     given |= {name: chosen[name] for name in ("metrics", "attacks") if name in chosen}
     values = {
-        name: settings(name, options.preset, {**given, **({"raw": raw[name]} if name in raw else {})})
+        name: settings(
+            name, options.preset, {**given, **({"raw": raw[name]} if name in raw else {})}
+        )
         for name in chosen["datasets"]
     }
     everything = plan(
@@ -141,7 +179,9 @@ def plan_states(jobs: list, force: bool) -> dict[str, str]:
     return states
 
 
-def run_jobs(everything: list, jobs: list, states: dict[str, str], options: argparse.Namespace) -> int:
+def run_jobs(
+    everything: list, jobs: list, states: dict[str, str], options: argparse.Namespace
+) -> int:
     """Run what is not up to date, show how it goes, write the index; return the exit code."""
     begin = time.monotonic()
     workspace = jobs[0].workspace
@@ -149,15 +189,19 @@ def run_jobs(everything: list, jobs: list, states: dict[str, str], options: argp
     console = Console(jobs, states)
     code = 0
     if waiting:
-        from utils.execution import run  # imports Dask, which an up-to-date run can do without
+        from utils.scheduling import run  # imports Dask, which an up-to-date run can do without
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            outcomes = run(jobs, links_between(everything), options.jobs, options.force, console.show)
+            outcomes = run(
+                jobs, links_between(everything), options.jobs, options.force, console.show
+            )
             code = int(any(o.state in ("failed", "not run") for o in outcomes.values()))
         except KeyboardInterrupt:
             console.close()
-            print("Stopped. Finished jobs and data points are kept; the same command goes on from there.")
+            print(
+                "Stopped. Finished jobs and points are kept; the same command goes on from there."
+            )
             write_index(workspace)
             return 130
     console.close()

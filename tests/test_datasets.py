@@ -19,7 +19,10 @@ def colours(n=60, classes=3, seed=0):
 
 def raw_of(images, labels, classes=3):
     return Raw(
-        images.astype(np.float32) / 255, labels.astype(np.int64), [*map(str, range(classes))], "made"
+        images.astype(np.float32) / 255,
+        labels.astype(np.int64),
+        [*map(str, range(classes))],
+        "made",
     )
 
 
@@ -105,7 +108,10 @@ def broken_npz(path, **changes):
         ({"y": np.zeros(59, int)}, "expected 60 int64 labels"),
         ({"y": np.full(60, -1)}, "got -1 to -1"),
         ({"y": np.zeros(60)}, "expected integer labels"),
-        ({"y": np.arange(60) % 3, "class_names": ["a", "b"]}, r"expected labels in 0\.\.1, got 0 to 2"),
+        (
+            {"y": np.arange(60) % 3, "class_names": ["a", "b"]},
+            r"expected labels in 0\.\.1, got 0 to 2",
+        ),
     ],
 )
 def test_a_bad_npz_file_is_explained(tmp_path, changes, message):
@@ -148,7 +154,7 @@ def test_damaged_arrays_are_refused(tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         load_splits("mine", place)
     path.unlink()
-    with pytest.raises(ValueError, match="step 0.0 makes it"):
+    with pytest.raises(ValueError, match=r"step 0\.0 makes it"):
         load_splits("mine", place)
 
 

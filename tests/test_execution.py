@@ -8,11 +8,11 @@ import time
 
 import psutil
 import pytest
-from tests.notebooks import make_job
 
-from utils.execution import Outcome, run
-from utils.pipeline import status
+from tests.notebooks import make_job
+from utils.freshness import status
 from utils.reporting import Links, write_index
+from utils.scheduling import Outcome, run
 from utils.workspace import read_json
 
 WRITE = "from pathlib import Path\nPath(workspace, '{0}').write_text(str(value))"
@@ -44,12 +44,16 @@ def test_done_then_up_to_date_then_changed(tmp_path):
     assert status(job).reason == "output out.txt was changed by something else"
     other = make_job(tmp_path, "ok", WRITE.format("out.txt"), outputs=["out.txt"], value=8)
     assert status(other).reason == "value: 7 -> 8"
-    edited = make_job(tmp_path, "ok", WRITE.format("out.txt") + "\n1 + 1", outputs=["out.txt"], value=7)
+    edited = make_job(
+        tmp_path, "ok", WRITE.format("out.txt") + "\n1 + 1", outputs=["out.txt"], value=7
+    )
     assert status(edited).reason == "code of ok.ipynb changed"
 
 
 def test_a_failure_is_shown_and_what_needs_it_does_not_run(tmp_path):
-    bad = make_job(tmp_path, "bad", "# Title", "## 2. Divide", "1 / 0", "print('never')", outputs=["a"])
+    bad = make_job(
+        tmp_path, "bad", "# Title", "## 2. Divide", "1 / 0", "print('never')", outputs=["a"]
+    )
     needy = make_job(tmp_path, "needy", "print('never')", inputs=["a"], needs=[bad.name])
     fine = make_job(tmp_path, "fine", "print('hello')")
     bad.workspace.root.mkdir()
@@ -89,7 +93,10 @@ def test_kernels_run_this_interpreter_and_stderr_goes_to_the_log(tmp_path, monke
     )
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     noise = (
-        "import os, sys, warnings\nwarnings.warn('old thing')\nos.write(2, b'from C++')\nsys.executable"
+        "import os, sys, warnings\n"
+        "warnings.warn('old thing')\n"
+        "os.write(2, b'from C++')\n"
+        "sys.executable"
     )
     job = make_job(tmp_path, "noisy", noise)
     job.workspace.root.mkdir()

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+
 from tests.conftest import run_all
 
 

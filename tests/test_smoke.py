@@ -11,8 +11,8 @@ import time
 
 import pandas as pd
 import pytest
-from tests.conftest import ROOT, run_all
 
+from tests.conftest import ROOT, run_all
 from utils.metrics import METRICS
 from utils.results import read_results
 from utils.workspace import Workspace, read_json

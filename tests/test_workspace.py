@@ -13,7 +13,10 @@ def test_root_is_the_checkout_and_seeds_are_apart(tmp_path):
     assert Workspace(place.parameter).root == place.root
     assert Workspace("build/x").parameter == "build/x" and Workspace().parameter == "."
     assert place.metrics("digits", 0) != place.metrics("digits", 1)
-    assert place.relative(place.results("digits", 1, 2)) == "reports/digits/seed-1/digits_c2_results.csv"
+    assert (
+        place.relative(place.results("digits", 1, 2))
+        == "reports/digits/seed-1/digits_c2_results.csv"
+    )
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from utils.datasets import DATASETS, describe, load_splits, read_raw, split_sizes
 from utils.parameters import PRESETS, ParameterError, check, did_you_mean, template_parameters
-from utils.pipeline import Job, expand
+from utils.pipeline import Job
 from utils.workspace import Workspace
 
 
@@ -30,7 +30,9 @@ def raw_files(texts: Iterable[str], datasets: Iterable[str]) -> dict[str, str]:
         if not (separator and path):
             raise ParameterError(f"--raw {text}: expected NAME=FILE")
         if name not in datasets:
-            raise ParameterError(f"--raw {name}: not among --datasets{did_you_mean(name, datasets)}")
+            raise ParameterError(
+                f"--raw {name}: not among --datasets{did_you_mean(name, datasets)}"
+            )
         found[name] = str(Path(path).expanduser().resolve())
     return found
 
@@ -50,7 +52,9 @@ def preset(name: str) -> None:
     """The preset must exist."""
     if name not in PRESETS:
         known = ", ".join(PRESETS)
-        raise ParameterError(f"--preset: got {name!r}, expected one of {known}{did_you_mean(name, PRESETS)}")
+        raise ParameterError(
+            f"--preset: got {name!r}, expected one of {known}{did_you_mean(name, PRESETS)}"
+        )
 
 
 def writable(workspace: Workspace) -> None:
@@ -60,11 +64,13 @@ def writable(workspace: Workspace) -> None:
     if not nearest.is_dir():
         raise ParameterError(f"--workspace {root}: {nearest} is not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ParameterError(f"--workspace {root}: {nearest} is not writable; choose another folder")
+        raise ParameterError(
+            f"--workspace {root}: {nearest} is not writable; choose another folder"
+        )
 
 
 def inputs(jobs: list[Job]) -> None:
-    """Values in range, raw data readable, files of earlier steps whole, enough inputs for the points."""
+    """Values in range, data readable and whole, enough inputs for the points."""
     for job in jobs:
         for name, parameter in template_parameters(job.step.path).items():
             if name in job.parameters:
@@ -72,7 +78,7 @@ def inputs(jobs: list[Job]) -> None:
     made = {pattern for job in jobs for pattern in job.outputs}
     for job in jobs:
         for pattern in job.inputs:
-            if pattern not in made and not expand(job.workspace, [pattern]):
+            if pattern not in made and not job.workspace.expand([pattern]):
                 raise ParameterError(
                     f"step {job.step.id} of {job.dataset or 'all data sets'} needs {pattern} in "
                     f"{job.workspace.root}, which is not there; run the steps before it too"
@@ -100,7 +106,9 @@ def _counts(jobs: list[Job]) -> None:
                 f"n_adversarial: got {asked}, expected at most {most}, the smaller of the "
                 f"{sizes['train']} training and {sizes['test']} test images of {dataset}"
             )
-    n_adversarial = next((j.parameters["n_adversarial"] for j in jobs if "n_adversarial" in j.parameters), 0)
+    n_adversarial = next(
+        (j.parameters["n_adversarial"] for j in jobs if "n_adversarial" in j.parameters), 0
+    )
     n_adversarial = n_adversarial or min(sizes["train"], sizes["test"])
     for job in jobs:
         if "points" in job.parameters:

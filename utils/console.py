@@ -17,8 +17,8 @@ from utils.workspace import Workspace, read_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from utils.execution import Outcome
     from utils.pipeline import Job
+    from utils.scheduling import Outcome
 
 HEARTBEAT_SECONDS = 30
 COLOURS = {"done": "green", "up to date": "dim", "failed": "bold red", "not run": "yellow",
@@ -40,7 +40,7 @@ def plan_table(jobs: Sequence[Job], states: Mapping[str, str]) -> None:
 
 
 class Console:
-    """Shows a run: on a terminal the running jobs are redrawn in place, elsewhere one line an event.
+    """Shows a run: on a terminal running jobs are redrawn in place, elsewhere a line an event.
 
     Parameters
     ----------
@@ -97,8 +97,12 @@ class Console:
     def _running_table(self, running: Mapping[str, str], now: float) -> Table:
         table = Table.grid(padding=(0, 2))
         for name, said in running.items():
-            table.add_row(Text("running", "cyan"), clock(now - self.started[name]), name, Text(said))
-        table.add_row("", clock(now - self.begin), f"{len(self.finished)} of {self.n_jobs} jobs", "")
+            table.add_row(
+                Text("running", "cyan"), clock(now - self.started[name]), name, Text(said)
+            )
+        table.add_row(
+            "", clock(now - self.begin), f"{len(self.finished)} of {self.n_jobs} jobs", ""
+        )
         return table
 
 

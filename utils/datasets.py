@@ -1,4 +1,4 @@
-"""Data sets: what they are, reading raw files, splitting, and the six arrays of every later step."""
+"""Data sets: what they are, reading raw files, splitting, the six arrays of later steps."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def read_raw(dataset: str, raw: str | Path = "") -> Raw:
         return _read_npz(Path(raw))
     if dataset not in DATASETS:
         known = ", ".join(DATASETS)
-        raise ValueError(f"data set {dataset!r}: not known ({known}); bring it with --raw {dataset}=FILE.npz")
+        raise ValueError(
+            f"data set {dataset!r}: not known ({known}); bring it with --raw {dataset}=FILE.npz"
+        )
     return DATASETS[dataset].reader()
 
 
@@ -108,10 +110,17 @@ def _read_npz(path: Path) -> Raw:
         raise ValueError(f"raw file {path}: not found; give the path of an .npz file") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"raw file {path}: not a readable .npz file ({error})") from None
-    parts = [("x", "y")] if "x" in arrays else [(f"x_{s}", f"y_{s}") for s in SPLITS if f"x_{s}" in arrays]
+    parts = (
+        [("x", "y")]
+        if "x" in arrays
+        else [(f"x_{s}", f"y_{s}") for s in SPLITS if f"x_{s}" in arrays]
+    )
     if not parts or any(y not in arrays for _, y in parts):
         found = ", ".join(arrays) or "nothing"
-        raise ValueError(f"raw file {path}: expected arrays x_train, y_train, x_test, y_test or x, y; got {found}")
+        raise ValueError(
+            f"raw file {path}: expected arrays x_train, y_train, x_test, y_test or x, y; "
+            f"got {found}"
+        )
     images = np.concatenate([_unit_range(arrays[x], f"{path}: {x}") for x, _ in parts])
     labels = np.concatenate([_integer_labels(arrays[y], f"{path}: {y}") for _, y in parts])
     names = arrays.get("class_names")
@@ -124,7 +133,9 @@ def _read_npz(path: Path) -> Raw:
 def _unit_range(images: np.ndarray, name: str) -> np.ndarray:
     """Images as float32 NHWC; integers are divided by 255."""
     if images.ndim not in (3, 4) or 0 in images.shape:
-        raise ValueError(f"{name}: expected images of shape (n, h, w) or (n, h, w, c), got {images.shape}")
+        raise ValueError(
+            f"{name}: expected images of shape (n, h, w) or (n, h, w, c), got {images.shape}"
+        )
     if images.dtype.kind not in "uif":
         raise ValueError(f"{name}: expected numbers, got dtype {images.dtype}")
     scale = 255 if images.dtype.kind in "ui" else 1
@@ -135,21 +146,27 @@ def _unit_range(images: np.ndarray, name: str) -> np.ndarray:
 def _integer_labels(labels: np.ndarray, name: str) -> np.ndarray:
     labels = np.squeeze(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "ui":
-        raise ValueError(f"{name}: expected integer labels of shape (n,), got {labels.shape} {labels.dtype}")
+        raise ValueError(
+            f"{name}: expected integer labels of shape (n,), got {labels.shape} {labels.dtype}"
+        )
     return labels.astype(np.int64)
 
 
 def check_images(images: np.ndarray, labels: np.ndarray, n_classes: int, name: str) -> None:
     """Raise a ValueError that says what is wrong with a pair of arrays, if anything is."""
     if images.ndim != 4 or images.dtype != np.float32:
-        raise ValueError(f"{name}: expected float32 images (n, h, w, c), got {images.shape} {images.dtype}")
+        raise ValueError(
+            f"{name}: expected float32 images (n, h, w, c), got {images.shape} {images.dtype}"
+        )
     if labels.shape != (len(images),) or labels.dtype != np.int64:
         raise ValueError(
             f"{name}: expected {len(images)} int64 labels, got {labels.shape} {labels.dtype}"
         )
     low, high = (float(images.min()), float(images.max())) if images.size else (0.0, 0.0)
     if not (low >= 0 and high <= 1):  # also false for NaN
-        raise ValueError(f"{name}: expected image values in [0, 1] and no NaN, got {low:g} to {high:g}")
+        raise ValueError(
+            f"{name}: expected image values in [0, 1] and no NaN, got {low:g} to {high:g}"
+        )
     if len(labels) and not (labels.min() >= 0 and labels.max() < n_classes):
         raise ValueError(
             f"{name}: expected labels in 0..{n_classes - 1}, got {labels.min()} to {labels.max()}"
@@ -213,7 +230,9 @@ def split(
     return Splits(*(a[i] for i in (train, val, test) for a in (raw.images, raw.labels)))
 
 
-def save_splits(workspace: Workspace, dataset: str, splits: Splits, raw: Raw, **facts: object) -> dict:
+def save_splits(
+    workspace: Workspace, dataset: str, splits: Splits, raw: Raw, **facts: object
+) -> dict:
     """Write the six arrays and ``dataset.json``; return what the latter holds."""
     folder = workspace.data(dataset)
     for name, array in splits._asdict().items():
@@ -252,7 +271,9 @@ def describe(dataset: str, workspace: Workspace | str | Path = "") -> dict:
     except FileNotFoundError:
         raise ValueError(f"{path}: not found; step 0.0 makes it") from None
     except ValueError as error:
-        raise ValueError(f"{path}: not readable ({error}); run step 0.0 again with --force") from None
+        raise ValueError(
+            f"{path}: not readable ({error}); run step 0.0 again with --force"
+        ) from None
 
 
 def load_splits(dataset: str, workspace: Workspace | str | Path = "") -> Splits:
@@ -284,7 +305,9 @@ def load_splits(dataset: str, workspace: Workspace | str | Path = "") -> Splits:
         check_images(images, labels, description["n_classes"], str(where))
         if list(images.shape[1:]) != description["image_shape"]:
             expected = tuple(description["image_shape"])
-            raise ValueError(f"{where}: expected images of shape {expected}, got {images.shape[1:]}")
+            raise ValueError(
+                f"{where}: expected images of shape {expected}, got {images.shape[1:]}"
+            )
     return Splits(**arrays)
 
 

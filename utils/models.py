@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import re
 import sys
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.workspace import atomic
+from utils.model_files import load, save
 
 if TYPE_CHECKING:
     import keras
+
+__all__ = [
+    "ARCHITECTURES",
+    "architecture_for",
+    "build",
+    "compile_model",
+    "ends_in_softmax",
+    "final_layer",
+    "load",
+    "logits_of",
+    "save",
+    "start",
+]
 
 ARCHITECTURES: dict[str, str] = {
     "gtsrb": "32 32 P D.2 64 64 P D.2 128 128 P D.2 | 512 D.5 256 D.5",
@@ -301,69 +309,3 @@ def logits_of(model: keras.Model) -> Callable[[Any], Any]:
         return keras.ops.cast(values if head is None else head(values), "float32")
 
     return logits
-
-
-def save(model: keras.Model, path: str | Path) -> None:
-    """Write `model` as a ``.keras`` file, whole or not at all.
-
-    Equal models give equal files, byte for byte, so that training again with the same result makes
-    nothing stale that builds on it: the dates that Keras writes are left out, and the memory
-    addresses that it takes for ids become 0, 1, 2, ...
-    """
-    if Path(path).suffix != ".keras":
-        raise ValueError(f"model file: expected a name ending in .keras, got {str(path)!r}")
-    with atomic(path) as temporary, io.BytesIO() as dated:
-        model.save(temporary)
-        dated.write(temporary.read_bytes())
-        with zipfile.ZipFile(dated) as old, zipfile.ZipFile(temporary, "w") as new:
-            for name in old.namelist():
-                content = old.read(name)
-                if name == "metadata.json":
-                    facts = json.loads(content)
-                    facts.pop("date_saved", None)
-                    content = json.dumps(facts).encode()
-                elif name == "config.json":
-                    ids = list(dict.fromkeys(re.findall(rb'"shared_object_id": (\d+)', content)))
-                    for number, address in enumerate(ids):
-                        content = content.replace(b": " + address, f": {number}".encode())
-                new.writestr(zipfile.ZipInfo(name), content)
-
-
-def load(path: str | Path) -> keras.Model:
-    """Read a ``.keras`` file without running code that it may carry.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file that Keras 3 saved.
-
-    Returns
-    -------
-    keras.Model
-        Not compiled; see `compile_model`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no ``.keras`` file, is damaged, or needs code of its own (such as Lambda layers).
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"model file: {path} does not exist; train the model first")
-    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"model file: expected a .keras file saved by Keras 3, got {path}; older models: "
-            "load them with the Keras that made them and save them as .keras"
-        )
-    import keras
-
-    try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"model file: {path} cannot be loaded safely; it is damaged or has layers that run "
-            f"code of their own (Lambda, custom classes). Keras says: {reason}"
-        ) from error

@@ -119,7 +119,13 @@ def _anything(value: object) -> str:
     return ""
 
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+}
 _SEED = _between(0, 2**32 - 1)
 RULES: dict[str, Callable[..., str]] = {
     "dataset": _name,
@@ -202,7 +208,9 @@ def template_parameters(template: Path) -> dict[str, Parameter]:
     cells = json.loads(template.read_text(encoding="utf-8"))["cells"]
     tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
     if len(tagged) != 1:
-        raise ValueError(f"{template.name}: expected one cell tagged 'parameters', got {len(tagged)}")
+        raise ValueError(
+            f"{template.name}: expected one cell tagged 'parameters', got {len(tagged)}"
+        )
     source = "".join(tagged[0]["source"])
     comments = {
         token.start[0]: token.string.lstrip("# ")
@@ -223,7 +231,9 @@ def all_parameters(templates: Iterable[Path]) -> dict[str, Parameter]:
     return {name: p for template in templates for name, p in template_parameters(template).items()}
 
 
-def parse_settings(texts: Iterable[str], known: Mapping[str, Parameter], own: Mapping[str, str]) -> dict:
+def parse_settings(
+    texts: Iterable[str], known: Mapping[str, Parameter], own: Mapping[str, str]
+) -> dict:
     """Read ``--set name=value`` texts.
 
     Parameters
@@ -242,7 +252,9 @@ def parse_settings(texts: Iterable[str], known: Mapping[str, Parameter], own: Ma
         if name in own:
             raise ParameterError(f"--set {name}: use {own[name]} instead")
         if name not in known:
-            raise ParameterError(f"--set {name}: no template has this parameter{did_you_mean(name, known)}")
+            raise ParameterError(
+                f"--set {name}: no template has this parameter{did_you_mean(name, known)}"
+            )
         values[name] = parse(name, value, known[name].type)
     return values
 

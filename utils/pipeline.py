@@ -1,18 +1,13 @@
-"""Which jobs a request means, what each reads and writes, which are up to date and why not."""
+"""Which jobs a request means, and what each reads and writes."""
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from utils.parameters import template_parameters
-from utils.workspace import ROOT, TEMPLATES, Workspace, read_json
+from utils.workspace import TEMPLATES, Workspace
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,7 @@ class Job:
     parameters: Mapping[str, object]
     """Every parameter of the template, but for the workspace."""
     report: Path
-    """The executed copy, without suffix: ``.ipynb``, ``.html``, ``.json`` and ``.log`` stand there."""
+    """The executed copy without suffix; ``.ipynb``, ``.html``, ``.json``, ``.log`` stand there."""
     inputs: tuple[str, ...]
     """Files it reads, as patterns from the workspace's root."""
     outputs: tuple[str, ...]
@@ -85,7 +80,7 @@ class Job:
 
     def forget(self) -> None:
         """Remove what the job wrote, so that it starts from nothing."""
-        for path in expand(self.workspace, self.outputs + self.unfinished):
+        for path in self.workspace.expand(self.outputs + self.unfinished):
             path.unlink()
 
     def file(self, suffix: str) -> Path:
@@ -185,157 +180,3 @@ def _files(step: Step, w: Workspace, p: Mapping) -> list[tuple[str, ...]]:
     }[step.id]  # fmt: skip
     unfinished = unfinished[0] if unfinished else []
     return [tuple(map(w.relative, paths)) for paths in (reads, writes, unfinished)]
-
-
-# --- fingerprints: what decides the outputs of a job, by content ---
-
-
-@dataclass
-class Status:
-    """Whether a job would run, and why."""
-
-    up_to_date: bool
-    reason: str
-
-
-def fingerprint(job: Job) -> dict[str, dict]:
-    """What decides the outputs of `job`: its parameters, its code and its inputs."""
-    known = (_record(job) or {}).get("inputs", {})
-    return {
-        "parameters": dict(job.parameters),
-        "code": code_hashes(job.step.path),
-        "inputs": {**hashes(job.workspace, job.inputs, known), **_raw_hash(job)},
-    }
-
-
-def status(job: Job) -> Status:
-    """Compare what the job would read and run now with what it read and ran last time."""
-    record = _record(job)
-    if record is None:
-        return Status(False, "has not run yet")
-    if record["state"] != "done":
-        why = {"failed": "failed last time", "running": "was interrupted",
-               "not run": "was not run last time"}  # fmt: skip
-        return Status(False, why.get(record["state"], record["state"]))
-    for part, now in fingerprint(job).items():
-        before = record[part]
-        for name in sorted(now.keys() | before.keys()):
-            if _content(now.get(name)) != _content(before.get(name)):
-                return Status(False, _difference(part, name, before.get(name), now.get(name)))
-    outputs = hashes(job.workspace, job.outputs, record["outputs"])
-    for name, before in record["outputs"].items():
-        if name not in outputs:
-            return Status(False, f"output {name} is missing")
-        if _content(outputs[name]) != _content(before):
-            return Status(False, f"output {name} was changed by something else")
-    if not (job.file(".ipynb").exists() and job.file(".html").exists()):
-        return Status(False, "its report is missing")
-    return Status(True, "up to date")
-
-
-def _content(entry: object) -> object:
-    return entry["sha256"] if isinstance(entry, dict) and "sha256" in entry else entry
-
-
-def _difference(part: str, name: str, before: object, now: object) -> str:
-    if part == "parameters":
-        return f"{name}: {_short(before)} -> {_short(now)}"
-    what = {"code": f"code of {name}", "inputs": f"input {name}"}[part]
-    return f"{what} {'is new' if before is None else 'is gone' if now is None else 'changed'}"
-
-
-def _short(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _record(job: Job) -> dict | None:
-    try:
-        return read_json(job.file(".json"))
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-def expand(workspace: Workspace, patterns: Iterable[str]) -> list[Path]:
-    """The files that match the patterns, without unfinished ones (their names start with a dot)."""
-    return [
-        path
-        for pattern in patterns
-        for path in sorted(workspace.root.glob(pattern))
-        if not path.name.startswith(".")
-    ]
-
-
-def hashes(
-    workspace: Workspace, patterns: Iterable[str], known: Mapping[str, dict] | None = None
-) -> dict[str, dict]:
-    """SHA-256 of each file that matches; files of the same size and time as `known` are not read."""
-    return {
-        workspace.relative(path): _file_hash(path, (known or {}).get(workspace.relative(path)))
-        for path in expand(workspace, patterns)
-    }
-
-
-def _raw_hash(job: Job) -> dict[str, dict]:
-    path = Path(str(job.parameters.get("raw") or ""))
-    return {"raw": _file_hash(path, None)} if path.is_file() else {}
-
-
-def _file_hash(path: Path, known: Mapping | None) -> dict[str, object]:
-    stat = path.stat()
-    seen = {"size": stat.st_size, "time": stat.st_mtime_ns}
-    if known and all(known[k] == v for k, v in seen.items()):
-        return dict(known)
-    with open(path, "rb") as file:
-        return {**seen, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def code_hashes(template: Path) -> dict[str, str]:
-    """A hash for the template's code and one for each module of the package it uses.
-
-    Only what can change results counts: comments and docstrings don't, nor does how things are
-    drawn, unless the template is there to draw (a step 5 imports nothing but that).
-    """
-    cells = json.loads(template.read_text(encoding="utf-8"))["cells"]
-    source = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code"
-                       and "parameters" not in c["metadata"].get("tags", []))  # fmt: skip
-    drawn = template.name.startswith("5")
-    modules: set[str] = set()
-    pending = set(_imported(source))
-    while pending:
-        name = pending.pop()
-        if name in modules or (name.startswith("utils.plotting") and not drawn):
-            continue
-        modules.add(name)
-        pending |= _imported(_module_path(name).read_text(encoding="utf-8"))
-    result = {template.name: _code_hash(source)}
-    result |= {m: _code_hash(_module_path(m).read_text(encoding="utf-8")) for m in sorted(modules)}
-    return result
-
-
-def _module_path(name: str) -> Path:
-    path = ROOT.joinpath(*name.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-@cache
-def _imported(source: str) -> frozenset[str]:
-    """Modules of the package that `source` imports anywhere."""
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return frozenset(n for n in names if re.match(r"utils\b", n) and _module_path(n).is_file())
-
-
-@cache
-def _code_hash(source: str) -> str:
-    """Hash of what `source` does: without comments, layout and docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-                body[0].value.value = ""
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]

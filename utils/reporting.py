@@ -53,7 +53,7 @@ def _same_run(job: Job, other: Job) -> bool:
 
 
 def export_html(job: Job, links: Links) -> None:
-    """Write the page of an executed notebook: code folded, parameters on top, nothing from a CDN."""
+    """Write the page of an executed notebook: code folded, parameters on top, opens offline."""
     import nbformat
     from nbconvert import HTMLExporter
 
@@ -121,7 +121,9 @@ def write_index(workspace: Workspace) -> Path:
     failures = [job for job in jobs if job["state"] == "failed"]
     recommendation = root / "recommendation.json"
     answer = read_json(recommendation).get("text", "") if recommendation.exists() else ""
-    page = Environment(loader=FileSystemLoader(PAGES), autoescape=True).get_template("index.html.j2")
+    page = Environment(loader=FileSystemLoader(PAGES), autoescape=True).get_template(
+        "index.html.j2"
+    )
     with atomic(root / "index.html") as path:
         path.write_text(
             page.render(

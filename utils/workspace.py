@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,6 +83,11 @@ class Workspace:
     def results(self, dataset: str, seed: int, configuration: int) -> Path:
         """The results table of one retraining job."""
         return self.reports(dataset, seed) / f"{dataset}_c{configuration}_results.csv"
+
+    def expand(self, patterns: Iterable[str]) -> list[Path]:
+        """The files that match patterns from the root; unfinished ones start with a dot."""
+        found = [path for pattern in patterns for path in sorted(self.root.glob(pattern))]
+        return [path for path in found if not path.name.startswith(".")]
 
     def relative(self, path: str | Path) -> str:
         """``path`` as seen from the workspace's root, with forward slashes."""

@@ -59,8 +59,9 @@ def recommend(summary: pd.DataFrame) -> tuple[dict[str, object], str]:
     -------
     choice : dict
         ``dataset, configuration, metric, n_inputs, seconds, energy_kwh, accuracy,
-        accuracy_interval, n_seeds, n_candidates`` (pairs within 0.01), and ``over_random`` (same configuration; NaN if not run), ``over_all_inputs`` (same
-        configuration and metric), ``over_original``: accuracy minus that of the alternative.
+        accuracy_interval, n_seeds, n_candidates`` (pairs within 0.01), and ``over_random`` (same
+        configuration; NaN if not run), ``over_all_inputs`` (same configuration and metric),
+        ``over_original``: accuracy minus that of the alternative.
     text : str
         One paragraph that says the same in plain language.
 
@@ -124,8 +125,10 @@ def _in_words(choice: dict[str, object], row: pd.Series, highest: pd.Series) -> 
             f"{highest['chosen_accuracy']:.3f} on the test inputs)."
         )
     alternatives = [
-        (f"all {round(row['final_n_inputs']):,} inputs ({row['final_seconds']:.1f} s)",
-         choice["over_all_inputs"]),
+        (
+            f"all {round(row['final_n_inputs']):,} inputs ({row['final_seconds']:.1f} s)",
+            choice["over_all_inputs"],
+        ),
         ("no retraining", choice["over_original"]),
     ]
     if choice["metric"] == "random":

@@ -1,0 +1,29 @@
+"""Adversarial attacks on image classifiers: FGSM, BIM, PGD and Carlini-Wagner.
+
+All take ``(model, images, labels)``: a Keras classifier, images float32 (n, height, width,
+channels) in [0, 1] and the true labels, int (n,); all return adversarial images of the same shape
+in the same order, whether or not they fool the model. They are untargeted and white-box, work on
+the logits (`utils.models.logits_of`) and leave the model as it is. An image's result depends on
+its own values only, apart from rounding, not on the images that share its batch.
+"""
+
+from __future__ import annotations
+
+from utils.attacks.cw import carlini_wagner
+from utils.attacks.norm_ball import bim, bim_l1, bim_l2, fgsm, pgd
+from utils.attacks.registry import ATTACKS, Attack
+from utils.attacks.selection import Adversarials, attack_summary, make_adversarials
+
+__all__ = [
+    "ATTACKS",
+    "Adversarials",
+    "Attack",
+    "attack_summary",
+    "bim",
+    "bim_l1",
+    "bim_l2",
+    "carlini_wagner",
+    "fgsm",
+    "make_adversarials",
+    "pgd",
+]
