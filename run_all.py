@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from utils import checks
 from utils.attacks import ATTACKS
@@ -16,7 +17,14 @@ from utils.console import Console, closing_table, plan_table
 from utils.datasets import DATASETS
 from utils.freshness import status
 from utils.metrics import METRICS
-from utils.parameters import PRESETS, all_parameters, check, parse_settings, settings
+from utils.parameters import (
+    PRESETS,
+    all_parameters,
+    check,
+    did_you_mean,
+    parse_settings,
+    settings,
+)
 from utils.pipeline import STEPS, plan, steps_named
 from utils.reporting import links_between, write_index
 from utils.retraining import CONFIGURATIONS
@@ -29,60 +37,60 @@ OWN_OPTIONS = {
 }  # fmt: skip
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and exit with code 2."""
+        words = message.removeprefix("unrecognized arguments: ").split()
+        guess = did_you_mean(words[0], self._option_string_actions) if words else ""
+        self.exit(2, f"run_all.py: {message}{guess}; see --help\n")
+
+
 def command_line() -> argparse.ArgumentParser:
     """The options; lists are separated by spaces."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         description="Which adversarial inputs to retrain on, and how: run the whole study.",
         epilog="Exit codes: 0 all done, 1 a job failed, 2 bad input, 130 stopped by Ctrl-C.",
+        allow_abbrev=False,
     )
-    add = parser.add_argument
-    add("--datasets", nargs="+", default=["digits"], metavar="NAME", help="default: digits")
-    add("--configurations", nargs="+", default=["1", "2", "3"], metavar="N", help="default: 1 2 3")
-    add("--metrics", nargs="+", default=list(METRICS), metavar="ID", help="default: all six")
-    add("--attacks", nargs="+", metavar="ID", help="default: fgsm bim cw, as in the study")
-    add("--seeds", nargs="+", default=["0"], metavar="N", help="default: 0; each repeats the study")
-    add("--preset", default="quick", metavar="NAME", help=f"{', '.join(PRESETS)}; default: quick")
-    add(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
-        dest="settings",
-        help="any parameter of a template, e.g. epsilon=0.1 points=20",
-    )
-    add(
-        "--raw",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=FILE",
-        help="read a data set from an .npz file of your own",
-    )
-    add(
-        "--steps",
-        nargs="+",
-        default=[s.id for s in STEPS],
-        metavar="N",
-        help="0 to 5, or ids such as 5.2; default: all",
-    )
-    add(
-        "--jobs",
-        type=int,
-        default=os.cpu_count(),
-        metavar="N",
-        help="notebooks that run at a time; default: one a core (%(default)s here)",
-    )
-    add(
-        "--workspace",
-        default="",
-        metavar="FOLDER",
-        help="where data/, models/ and reports/ go; default: the checkout",
-    )
-    add("--plan", action="store_true", help="say which jobs would run and why, and stop")
-    add("--force", action="store_true", help="run jobs that are up to date too")
-    add("--list", action="store_true", help="data sets, metrics, attacks, presets, parameters")
-    return parser  # fmt: skip
+
+    def many(name: str, metavar: str, default: list[str] | None, about: str) -> None:
+        parser.add_argument(name, nargs="+", metavar=metavar, default=default, help=about)
+
+    def more(name: str, metavar: str, about: str) -> None:
+        options = {"nargs": "+", "action": "extend", "default": []}
+        parser.add_argument(name, metavar=metavar, help=about, **options)
+
+    def one(name: str, metavar: str, default: str, about: str) -> None:
+        parser.add_argument(name, metavar=metavar, default=default, help=about)
+
+    def flag(name: str, about: str) -> None:
+        parser.add_argument(name, action="store_true", help=about)
+
+    many("--datasets", "NAME", ["digits"], "default: digits")
+    many("--configurations", "N", ["1", "2", "3"], "default: 1 2 3")
+    many("--metrics", "ID", list(METRICS), "default: all six")
+    many("--attacks", "ID", None, "default: fgsm bim cw")
+    many("--seeds", "N", ["0"], "default: 0; each repeats the study")
+    one("--preset", "NAME", "quick", f"{', '.join(PRESETS)}; default: quick")
+    more("--set", "NAME=VALUE", "any parameter of a template, e.g. epsilon=0.1 points=20")
+    more("--raw", "NAME=FILE", "read a data set from an .npz file of your own")
+    many("--steps", "N", [s.id for s in STEPS], "0 to 5, or ids such as 5.2; default: all")
+    one("--jobs", "N", str(cores()), f"notebooks at a time; default: one a core, {cores()} here")
+    one("--workspace", "FOLDER", "", "where data/, models/, reports/ go; default: the checkout")
+    flag("--plan", "say which jobs would run and why, and stop")
+    flag("--force", "run jobs that are up to date too")
+    flag("--trust-existing", "run only jobs whose files are missing, however others were made")
+    flag("--list", "data sets, metrics, attacks, presets, parameters")
+    return parser
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux: fewer than there are, in a container
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def show_list() -> None:
@@ -125,12 +133,13 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
     raw = checks.raw_files(options.raw, chosen["datasets"])
     checks.names(chosen["datasets"], raw)
     checks.preset(options.preset)
-    if options.jobs < 1:
-        raise ValueError(f"--jobs: got {options.jobs}, expected at least 1")
+    (workers,) = checks.whole_numbers("--jobs", [options.jobs])
+    if not 1 <= workers <= 1024:
+        raise ValueError(f"--jobs: got {workers}, expected 1 to 1024")
     steps = steps_named(options.steps)
     workspace = Workspace(Path.cwd() / options.workspace if options.workspace else "")
     checks.writable(workspace)
-    given = parse_settings(options.settings, known, OWN_OPTIONS)
+    given = parse_settings(options.set, known, OWN_OPTIONS)
     given |= {name: chosen[name] for name in ("metrics", "attacks") if name in chosen}
     values = {
         name: settings(
@@ -142,13 +151,21 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
         workspace, chosen["datasets"], chosen["seeds"], chosen["configurations"], values
     )
     jobs = [job for job in everything if job.step in steps]
-    checks.inputs(jobs)
+    checks.inputs(everything, jobs, rule_of(options))
     return everything, jobs
+
+
+def rule_of(options: argparse.Namespace) -> str:
+    """Which jobs count as up to date; see `utils.freshness.status`."""
+    return "force" if options.force else "trust" if options.trust_existing else "content"
 
 
 def main() -> int:
     """Parse, plan, run, report."""
-    options = command_line().parse_args()
+    parser = command_line()
+    options = parser.parse_args()
+    if options.force and options.trust_existing:
+        parser.error("--force and --trust-existing contradict each other")
     if options.list:
         show_list()
         return 0
@@ -157,22 +174,20 @@ def main() -> int:
     except ValueError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
         return 2
-    states = plan_states(jobs, options.force)
+    states = plan_states(jobs, rule_of(options))
     if options.plan:
         plan_table(jobs, states)
         return 0
     return run_jobs(everything, jobs, states, options)
 
 
-def plan_states(jobs: list, force: bool) -> dict[str, str]:
+def plan_states(jobs: list, rule: str) -> dict[str, str]:
     """For each job "up to date", or why it would run."""
     states: dict[str, str] = {}
     for job in jobs:
-        now = status(job)
+        now = status(job, rule)
         first = next((n for n in job.needs if states.get(n, "up to date") != "up to date"), None)
-        if force:
-            states[job.name] = "--force"
-        elif now.up_to_date and first:
+        if now.up_to_date and first and rule == "content":
             states[job.name] = f"if {first.rpartition('/')[2]} writes something new"
         else:
             states[job.name] = now.reason
@@ -191,24 +206,28 @@ def run_jobs(
     if waiting:
         from utils.scheduling import run  # imports Dask, which an up-to-date run can do without
 
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        shown = [job for job in everything if job in jobs or job.file(".html").exists()]
+        rule, workers = rule_of(options), int(options.jobs)
         try:
-            outcomes = run(
-                jobs, links_between(everything), options.jobs, options.force, console.show
-            )
+            outcomes = run(jobs, links_between(shown), workers, rule, console.show)
             code = int(any(o.state in ("failed", "not run") for o in outcomes.values()))
         except KeyboardInterrupt:
-            console.close()
-            print(
-                "Stopped. Finished jobs and points are kept; the same command goes on from there."
-            )
             write_index(workspace)
-            return 130
-    console.close()
+            raise
+        finally:
+            console.close()
     index = write_index(workspace)
     closing_table(workspace, jobs, time.monotonic() - begin, index)
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("\nStopped. What is finished is kept; the same command goes on from there.")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone, as in `--list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LONGEST = ("test_smoke", "goldens", "test_execution", "test_attacks", "test_retraining")
 """Groups of tests that start first, so that no core waits at the end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Golden notebooks start from nothing, not from what the last run of the tests left."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(ROOT / "build" / "goldens", ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 
 import psutil
 import pytest
 
 from tests.notebooks import make_job
+from utils import scheduling
 from utils.freshness import status
 from utils.reporting import Links, write_index
 from utils.scheduling import Outcome, run
@@ -18,9 +20,9 @@ from utils.workspace import read_json
 WRITE = "from pathlib import Path\nPath(workspace, '{0}').write_text(str(value))"
 
 
-def run_jobs(*jobs, force=False, workers=2, on_poll=lambda outcomes, running: None):
+def run_jobs(*jobs, rule="content", workers=2, on_poll=lambda outcomes, running: None):
     links = {job.name: Links() for job in jobs}
-    return run(jobs, links, workers, force, on_poll)
+    return run(jobs, links, workers, rule, on_poll)
 
 
 def outputs_of(job):
@@ -38,12 +40,13 @@ def test_done_then_up_to_date_then_changed(tmp_path):
     assert record["parameters"] == {"value": 7}
     assert record["resources"]["wall_seconds"] > 0
     assert run_jobs(job)[job.name] == Outcome("up to date")
-    assert run_jobs(job, force=True)[job.name].state == "done"
+    assert run_jobs(job, rule="force")[job.name].state == "done"
 
     (job.workspace.root / "out.txt").write_text("8")
     assert status(job).reason == "output out.txt was changed by something else"
     other = make_job(tmp_path, "ok", WRITE.format("out.txt"), outputs=["out.txt"], value=8)
     assert status(other).reason == "value: 7 -> 8"
+    assert status(other, "trust").up_to_date
     edited = make_job(
         tmp_path, "ok", WRITE.format("out.txt") + "\n1 + 1", outputs=["out.txt"], value=7
     )
@@ -144,7 +147,44 @@ def test_ctrl_c_stops_the_kernels_and_the_next_run_goes_on(tmp_path):
     else:
         pytest.fail("the kernel is still running")
     assert status(job).reason == "was interrupted"
+    assert read_json(job.file(".json"))["state"] == "interrupted"
     assert run_jobs(job)[job.name].state == "done"
+
+
+def test_a_stop_reaches_a_job_that_is_just_being_checked(tmp_path, monkeypatch):
+    cell = f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()"
+    job = make_job(tmp_path, "late", cell)
+    job.workspace.root.mkdir()
+    checking = threading.Event()
+
+    def slow_status(*arguments):
+        checking.set()
+        time.sleep(2)
+        return status(*arguments)
+
+    monkeypatch.setattr(scheduling, "status", slow_status)
+
+    def interrupt(outcomes, running):
+        if checking.is_set():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(job, on_poll=interrupt)
+    assert not (tmp_path / "ran").exists()
+    assert not job.file(".json").exists()
+
+
+def test_the_energy_of_a_step_counts_what_its_kernel_computes(tmp_path):
+    idle = make_job(tmp_path, "idle", "import time\ntime.sleep(4)")
+    work = "import time\nend = time.process_time() + 5\nwhile time.process_time() < end: pass"
+    busy = make_job(tmp_path, "busy", work)
+    idle.workspace.root.mkdir()
+    run_jobs(idle, busy, workers=1)
+    low, high = (read_json(job.file(".json"))["resources"] for job in (idle, busy))
+    assert high["cpu_seconds"] > low["cpu_seconds"] + 2
+    if low["energy_method"].startswith("estimated (CodeCarbon: CPU load"):
+        power = [1000 * r["energy_kwh"] / r["wall_seconds"] for r in (low, high)]
+        assert power[1] > 1.03 * power[0]
 
 
 def test_user_given_text_is_escaped(tmp_path):

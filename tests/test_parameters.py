@@ -89,7 +89,7 @@ def test_lists_are_read():
         ("split_seed=-1", "at least 0"),
         ("keep_models=bets", "did you mean 'best'?"),
         ("country=Spain", "three-letter"),
-        ("nc_threshold=2", "at most 1"),
+        ("nc_threshold=2", "below 1"),
     ],
 )
 def test_bad_values_are_explained(text, message):

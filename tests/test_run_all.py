@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
-from tests.conftest import run_all
+from tests.conftest import ROOT, run_all
 
 
 def test_list_names_everything():
@@ -22,6 +26,12 @@ def bad_npz(tmp_path, **changes):
     rng = np.random.default_rng(0)
     arrays = {"x": rng.random((90, 6, 6)), "y": np.arange(90) % 3, **changes}
     np.savez(tmp_path / "bad.npz", **arrays)
+    return ["--datasets", "mine", "--raw", f"mine={tmp_path / 'bad.npz'}"]
+
+
+def not_an_npz(tmp_path):
+    with open(tmp_path / "bad.npz", "wb") as file:
+        np.save(file, np.zeros(3))
     return ["--datasets", "mine", "--raw", f"mine={tmp_path / 'bad.npz'}"]
 
 
@@ -48,14 +58,29 @@ BAD_INPUT = {
         ["--set", "points=181"],
         "points: got 181, expected at most 180, the retraining inputs of configuration 3 on digits",
     ),
-    "too many adversarial inputs": (["--set", "n_adversarial=999"], "expected at most 180"),
+    "too many adversarial inputs": (["--set", "n_adversarial=999"], "to 180, the smaller of"),
     "country": (["--set", "country=Spain"], "three-letter"),
-    "earlier step": (["--steps", "2"], "which is not there; run the steps before it too"),
+    "earlier step": (["--steps", "2"], "is needed but not up to date (has not run yet)"),
+    "no such option": (["--presett", "smoke"], "did you mean '--preset'?"),
+    "option without a value": (["--set"], "expected at least one argument"),
+    "jobs text": (["--jobs", "many"], "expected whole numbers"),
+    "contradiction": (["--force", "--trust-existing"], "contradict each other"),
+    "threshold": (["--set", "nc_threshold=1"], "at least 0 and below 1"),
+    "too few images": (["--set", "n_images=50"], "too few images for a stratified split"),
+    "too few adversarial inputs": (
+        ["--set", "n_adversarial=2"],
+        "expected 3 (one for each attack)",
+    ),
     "raw of nothing": (["--raw", "mnist=x.npz"], "--raw mnist: not among --datasets"),
     "raw missing": (["--datasets", "mine", "--raw", "mine=/none.npz"], "not found"),
     "NaN": (lambda p: bad_npz(p, x=np.full((90, 6, 6), np.nan)), "no NaN"),
     "labels": (lambda p: bad_npz(p, y=np.full(90, -2)), "expected labels in 0"),
     "shape": (lambda p: bad_npz(p, x=np.zeros((90, 6))), "expected images of shape"),
+    "large label": (lambda p: bad_npz(p, y=np.full(90, 3 * 10**9)), "without gaps, got up to"),
+    "no images": (lambda p: bad_npz(p, x=np.zeros((0, 6, 6)), y=np.zeros(0, int)), "got (0, 6, 6)"),
+    "range": (lambda p: bad_npz(p, x=np.full((90, 6, 6), 16)), "got at most 16"),
+    "names": (lambda p: bad_npz(p, class_names=np.array("a")), "expected class_names of shape"),
+    "not an npz": (lambda p: not_an_npz(p), "not a readable .npz file"),
     "count": (lambda p: bad_npz(p, y=np.zeros(3, int)), "expected 90 int64 labels, got (3,)"),
 }
 
@@ -75,11 +100,34 @@ def test_bad_input_costs_one_line_and_leaves_nothing(tmp_path, case):
 def test_a_workspace_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     result = run_all("--workspace", tmp_path / "file")
-    assert result.returncode == 2 and "is not a folder" in result.stderr
+    assert result.returncode == 2 and "cannot write there" in result.stderr
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "reports").write_text("")
+    result = run_all("--workspace", tmp_path / "place")
+    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
+    assert [p.name for p in (tmp_path / "place").iterdir()] == ["reports"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_workspace_without_write_permission_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     result = run_all("--workspace", tmp_path / "below")
-    assert result.returncode == 2 and "is not writable" in result.stderr
+    assert result.returncode == 2 and "cannot write there" in result.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} {ROOT / 'run_all.py'} --list | head -1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+
+
+def test_ctrl_c_while_planning_is_quiet():
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "run_all.py"), "--plan"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    time.sleep(1.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode in (0, 130)  # 0: it had finished
+    assert "KeyboardInterrupt" not in stderr

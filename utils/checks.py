@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
+import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from utils.datasets import DATASETS, describe, load_splits, read_raw, split_sizes
+from utils.datasets import DATASETS, SPLITS, describe, load_splits, read_raw, split
+from utils.freshness import status
 from utils.parameters import PRESETS, ParameterError, check, did_you_mean, template_parameters
 from utils.pipeline import Job
 from utils.workspace import Workspace
@@ -17,7 +19,7 @@ def whole_numbers(name: str, words: Iterable[str]) -> list[int]:
     """Numbers from the command line."""
     words = list(words)
     for word in words:
-        if not re.fullmatch(r"-?\d+", word):
+        if not re.fullmatch(r"-?[0-9]+", word):
             raise ParameterError(f"{name}: got {word!r}, expected whole numbers")
     return [int(word) for word in words]
 
@@ -58,31 +60,55 @@ def preset(name: str) -> None:
 
 
 def writable(workspace: Workspace) -> None:
-    """The workspace must be a folder that files can be written to."""
-    root = workspace.root
-    nearest = next(p for p in [root, *root.parents] if p.exists())
-    if not nearest.is_dir():
-        raise ParameterError(f"--workspace {root}: {nearest} is not a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
+    """The workspace must be a folder that can be written to; the trial leaves nothing behind."""
+    made = []
+    try:
+        for folder in (
+            workspace.root,
+            *(workspace.root / n for n in ("data", "models", "reports")),
+        ):
+            made += [p for p in [folder, *folder.parents] if not p.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
         raise ParameterError(
-            f"--workspace {root}: {nearest} is not writable; choose another folder"
-        )
+            f"--workspace {workspace.root}: cannot write there ({error.strerror}); "
+            "choose another folder"
+        ) from None
+    finally:
+        for folder in sorted(made, reverse=True):  # the deepest first
+            with suppress(OSError):
+                folder.rmdir()
 
 
-def inputs(jobs: list[Job]) -> None:
-    """Values in range, data readable and whole, enough inputs for the points."""
+def inputs(everything: list[Job], jobs: list[Job], rule: str) -> None:
+    """Values in range, data readable and whole, enough inputs for the points.
+
+    Parameters
+    ----------
+    everything : list of Job
+        All jobs of the request, whatever the steps.
+    jobs : list of Job
+        Those of the steps asked for.
+    rule : {"content", "force", "trust"}
+        See `utils.freshness.status`.
+    """
     for job in jobs:
         for name, parameter in template_parameters(job.step.path).items():
             if name in job.parameters:
                 check(name, job.parameters[name], parameter.type)
-    made = {pattern for job in jobs for pattern in job.outputs}
-    for job in jobs:
-        for pattern in job.inputs:
-            if pattern not in made and not job.workspace.expand([pattern]):
-                raise ParameterError(
-                    f"step {job.step.id} of {job.dataset or 'all data sets'} needs {pattern} in "
-                    f"{job.workspace.root}, which is not there; run the steps before it too"
-                )
+    chosen = {job.name for job in jobs}
+    needed = {name for job in jobs for name in job.needs} - chosen
+    for job in everything:
+        if (
+            job.name in needed
+            and not (now := status(job, "trust" if rule == "trust" else "content")).up_to_date
+        ):
+            raise ParameterError(
+                f"--steps: {job.name} is needed but not up to date ({now.reason}); "
+                f"add {job.step.id} to --steps, or use --trust-existing"
+            )
     for dataset in dict.fromkeys(job.dataset for job in jobs if job.dataset):
         _counts([job for job in jobs if job.dataset == dataset])
 
@@ -93,23 +119,26 @@ def _counts(jobs: list[Job]) -> None:
     first = next((job for job in jobs if job.step.id == "0.0"), None)
     if first:
         raw = read_raw(dataset, first.parameters["raw"])
-        sizes = split_sizes(raw, first.parameters["n_images"])
+        parts = split(
+            raw, n_images=first.parameters["n_images"], split_seed=first.parameters["split_seed"]
+        )
+        sizes = {name: len(getattr(parts, f"y_{name}")) for name in SPLITS}
     elif any(job.step.network for job in jobs):
         load_splits(dataset, workspace)
         sizes = describe(dataset, workspace)["n_images"]
     else:
         return
-    for job in jobs:
-        asked, most = job.parameters.get("n_adversarial", 0), min(sizes["train"], sizes["test"])
-        if asked > most:
+    most = min(sizes["train"], sizes["test"])
+    attack = next((job.parameters for job in jobs if job.step.id == "1.1"), None)
+    n_adversarial = (attack or {}).get("n_adversarial") or most
+    if attack:
+        least = len(attack["attacks"])
+        if not least <= n_adversarial <= most or sizes["val"] < least:
             raise ParameterError(
-                f"n_adversarial: got {asked}, expected at most {most}, the smaller of the "
-                f"{sizes['train']} training and {sizes['test']} test images of {dataset}"
+                f"n_adversarial: got {n_adversarial}, expected {least} (one for each attack) to "
+                f"{most}, the smaller of the {sizes['train']} training and {sizes['test']} test "
+                f"images of {dataset}"
             )
-    n_adversarial = next(
-        (j.parameters["n_adversarial"] for j in jobs if "n_adversarial" in j.parameters), 0
-    )
-    n_adversarial = n_adversarial or min(sizes["train"], sizes["test"])
     for job in jobs:
         if "points" in job.parameters:
             n = n_adversarial + (0 if job.parameters["configuration"] == 3 else sizes["train"])

@@ -104,7 +104,7 @@ def read_raw(dataset: str, raw: str | Path = "") -> Raw:
 
 def _read_npz(path: Path) -> Raw:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise ValueError(f"raw file {path}: not found; give the path of an .npz file") from None
@@ -121,13 +121,28 @@ def _read_npz(path: Path) -> Raw:
             f"raw file {path}: expected arrays x_train, y_train, x_test, y_test or x, y; "
             f"got {found}"
         )
-    images = np.concatenate([_unit_range(arrays[x], f"{path}: {x}") for x, _ in parts])
+    images = [_unit_range(arrays[x], f"{path}: {x}") for x, _ in parts]
+    if len({part.shape[1:] for part in images}) > 1:
+        shapes = ", ".join(str(part.shape[1:]) for part in images)
+        raise ValueError(f"raw file {path}: expected images of one shape, got {shapes}")
+    images = np.concatenate(images)
     labels = np.concatenate([_integer_labels(arrays[y], f"{path}: {y}") for _, y in parts])
-    names = arrays.get("class_names")
-    n_classes = int(labels.max()) + 1 if names is None else len(names)
-    names = [str(i) for i in range(n_classes)] if names is None else [str(n) for n in names]
+    n_classes = _count_classes(labels, arrays.get("class_names"), path)
+    names = [str(n) for n in arrays.get("class_names", range(n_classes))]
     check_images(images, labels, n_classes, str(path))
     return Raw(images, labels, names, path.name)
+
+
+def _count_classes(labels: np.ndarray, names: np.ndarray | None, path: Path) -> int:
+    """Classes that are named, or that occur: 0 to the largest label, without large gaps."""
+    if names is not None:
+        if names.ndim != 1:
+            raise ValueError(f"{path}: expected class_names of shape (classes,), got {names.shape}")
+        return len(names)
+    if not len(labels) or labels.max() >= len(labels):
+        got = f"up to {labels.max()} for {len(labels)} images" if len(labels) else "none"
+        raise ValueError(f"{path}: expected labels 0, 1, 2, ... without gaps, got {got}")
+    return int(labels.max()) + 1
 
 
 def _unit_range(images: np.ndarray, name: str) -> np.ndarray:
@@ -139,16 +154,23 @@ def _unit_range(images: np.ndarray, name: str) -> np.ndarray:
     if images.dtype.kind not in "uif":
         raise ValueError(f"{name}: expected numbers, got dtype {images.dtype}")
     scale = 255 if images.dtype.kind in "ui" else 1
+    if scale == 255 and images.max() < 128:
+        raise ValueError(
+            f"{name}: expected whole numbers in 0..255, got at most {images.max()}; divide by the "
+            "largest possible value and save floats in 0..1"
+        )
     images = np.asarray(images, np.float32) / np.float32(scale)
     return images if images.ndim == 4 else images[..., None]
 
 
 def _integer_labels(labels: np.ndarray, name: str) -> np.ndarray:
-    labels = np.squeeze(labels)
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.ndim != 1 or labels.dtype.kind not in "ui":
         raise ValueError(
             f"{name}: expected integer labels of shape (n,), got {labels.shape} {labels.dtype}"
         )
+    if len(labels) and labels.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name}: expected labels 0, 1, 2, ..., got up to {labels.max()}")
     return labels.astype(np.int64)
 
 

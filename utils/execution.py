@@ -12,8 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -21,7 +21,7 @@ from utils.freshness import fingerprint, hashes
 from utils.notebook import PROGRESS_MARK
 from utils.pipeline import Job
 from utils.reporting import Links, export_html
-from utils.workspace import atomic, write_json
+from utils.workspace import atomic, read_json, write_json
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "papermill", "codecarbon")
 
@@ -43,15 +43,16 @@ def execute(job: Job, links: Links, run_id: str) -> dict:
         **fingerprint(job),
     }  # fmt: skip
     write_json(job.file(".json"), record)
-    with measure(country=str(job.parameters.get("country", "ESP"))) as usage:
-        error = _run_template(job)
+    with ExitStack() as meter:
+        usage = meter.enter_context(measure(country=str(job.parameters.get("country", "ESP"))))
+        error = _run_template(job, at_end=meter.close)
     record |= {"ended": datetime.now(UTC).isoformat(timespec="seconds"), "resources": vars(usage)}
     record["outputs"] = hashes(job.workspace, job.outputs)
     missing = [p for p in job.outputs if not job.workspace.expand([p])]
     if not error and missing:
         error = {"cell": None, "section": "", "error": f"did not write {', '.join(missing)}"}
     export_html(job, links)
-    record |= {"state": "failed" if error else "done", "error": error, "says": last_words(job)}
+    record |= {"state": "failed" if error else "done", "error": error, "says": _main_number(job)}
     write_json(job.file(".json"), record)
     return record
 
@@ -64,8 +65,11 @@ def identity(job: Job) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _run_template(job: Job) -> dict | None:
-    """Run the notebook; return what went wrong, if anything did."""
+def _run_template(job: Job, at_end: Callable[[], None]) -> dict | None:
+    """Run the notebook; return what went wrong, if anything did.
+
+    `at_end` is called when the last cell is done and the kernel still there.
+    """
     import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -75,10 +79,12 @@ def _run_template(job: Job) -> dict | None:
     with open(job.file(".log"), "a", encoding="utf-8") as log, atomic(job.file(".ipynb")) as copy:
         try:
             papermill.execute_notebook(
-                str(job.step.path),
-                str(copy).replace("{", "{{").replace("}", "}}"),  # papermill formats the path
+                *(
+                    str(path).replace("{", "{{").replace("}", "}}")  # papermill formats paths
+                    for path in (job.step.path, copy)
+                ),
                 parameters={**job.parameters, "workspace": job.workspace.parameter},
-                kernel_manager_class=_own_interpreter(),
+                kernel_manager_class=_own_interpreter(at_end),
                 progress_bar=False,
                 stdout_file=log,
                 stderr_file=log,
@@ -99,7 +105,7 @@ def _run_template(job: Job) -> dict | None:
     return error
 
 
-def _own_interpreter() -> type:
+def _own_interpreter(at_end: Callable[[], None]) -> type:
     """A kernel manager that runs this interpreter, whatever kernels are installed.
 
     Text that libraries write past Python, as TensorFlow's C++ does, is left to the process's own
@@ -115,6 +121,10 @@ def _own_interpreter() -> type:
         @property
         def kernel_spec(self) -> KernelSpec:
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+        async def shutdown_kernel(self, *args: object, **kwargs: object) -> None:
+            at_end()
+            await super().shutdown_kernel(*args, **kwargs)
 
     return OwnInterpreter
 
@@ -148,16 +158,32 @@ def describe_error(record: Mapping) -> str:
     error = record.get("error") or {}
     place = f"cell {error['cell']}" if error.get("cell") else ""
     place += f" ({error['section']})" if error.get("section") else ""
-    return ": ".join(part for part in (place, error.get("error", "")) if part)
+    text = ": ".join(part for part in (place, error.get("error", "")) if part)
+    return " ".join(text.split())
+
+
+def _main_number(job: Job) -> str:
+    """The last line of progress in the executed copy."""
+    notebook = read_json(job.file(".ipynb"))
+    texts = [
+        "".join(output["text"])
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+        if output["output_type"] == "stream"
+    ]
+    return _progress_in("\n".join(texts))
+
+
+def _progress_in(text: str) -> str:
+    said = [line for line in text.splitlines() if line.startswith(PROGRESS_MARK)]
+    return said[-1].removeprefix(PROGRESS_MARK) if said else ""
 
 
 def last_words(job: Job) -> str:
     """The newest line of progress in the job's log."""
     with suppress(FileNotFoundError), open(job.file(".log"), "rb") as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
-        lines = log.read().decode("utf-8", "replace").splitlines()
-        said = [line for line in lines if line.startswith(PROGRESS_MARK)]
-        return said[-1].removeprefix(PROGRESS_MARK) if said else ""
+        return _progress_in(log.read().decode("utf-8", "replace"))
     return ""
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 from utils.pipeline import Job
@@ -28,27 +29,39 @@ def fingerprint(job: Job) -> dict[str, dict]:
     known = (_record(job) or {}).get("inputs", {})
     return {
         "parameters": dict(job.parameters),
-        "code": code_hashes(job.step.path),
+        "code": {**code_hashes(job.step.path), **(_versions() if job.step.network else {})},
         "inputs": {**hashes(job.workspace, job.inputs, known), **_raw_hash(job)},
     }
 
 
-def status(job: Job) -> Status:
-    """Compare what the job would read and run now with what it read and ran last time."""
+def status(job: Job, rule: str = "content") -> Status:
+    """Compare what the job would read and run now with what it read and ran last time.
+
+    Parameters
+    ----------
+    job : Job
+    rule : {"content", "force", "trust"}
+        "force": nothing is up to date. "trust": a job is, if its outputs are there, however they
+        were made.
+    """
+    if rule == "force":
+        return Status(False, "--force")
+    if rule == "trust" and all(job.workspace.expand([pattern]) for pattern in job.outputs):
+        return Status(True, "up to date")
     record = _record(job)
     if record is None:
         return Status(False, "has not run yet")
-    if record["state"] != "done":
-        why = {"failed": "failed last time", "running": "was interrupted",
-               "not run": "was not run last time"}  # fmt: skip
-        return Status(False, why.get(record["state"], record["state"]))
+    if record.get("state") != "done":
+        why = {"failed": "failed last time", "not run": "was not run last time"}
+        return Status(False, why.get(record.get("state"), "was interrupted"))
     for part, now in fingerprint(job).items():
-        before = record[part]
+        before = record.get(part, {})
         for name in sorted(now.keys() | before.keys()):
             if _content(now.get(name)) != _content(before.get(name)):
                 return Status(False, _difference(part, name, before.get(name), now.get(name)))
-    outputs = hashes(job.workspace, job.outputs, record["outputs"])
-    for name, before in record["outputs"].items():
+    known = record.get("outputs", {})
+    outputs = hashes(job.workspace, job.outputs, known)
+    for name, before in known.items():
         if name not in outputs:
             return Status(False, f"output {name} is missing")
         if _content(outputs[name]) != _content(before):
@@ -56,6 +69,12 @@ def status(job: Job) -> Status:
     if not (job.file(".ipynb").exists() and job.file(".html").exists()):
         return Status(False, "its report is missing")
     return Status(True, "up to date")
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Libraries whose numbers differ from release to release."""
+    return {name: version(name) for name in ("tensorflow", "keras", "numpy")}
 
 
 def _content(entry: object) -> object:
@@ -75,9 +94,10 @@ def _short(value: object) -> str:
 
 def _record(job: Job) -> dict | None:
     try:
-        return read_json(job.file(".json"))
-    except (FileNotFoundError, ValueError):
+        record = read_json(job.file(".json"))
+    except (OSError, ValueError):
         return None
+    return record if isinstance(record, dict) else None
 
 
 def hashes(

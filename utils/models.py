@@ -25,6 +25,7 @@ __all__ = [
     "logits_of",
     "save",
     "start",
+    "threads",
 ]
 
 ARCHITECTURES: dict[str, str] = {
@@ -90,6 +91,13 @@ def _quiet_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def threads() -> int:
+    """Threads of one TensorFlow operation; 0 if TensorFlow chooses."""
+    import tensorflow as tf
+
+    return tf.config.threading.get_intra_op_parallelism_threads()
 
 
 def architecture_for(dataset: str, image_shape: Sequence[int], n_classes: int) -> str:

@@ -25,8 +25,9 @@ def progress(text: str) -> None:
 def ensure_inputs(paths: Iterable[Path], workspace: Workspace, **request: object) -> None:
     """Make what a template reads by running the steps before it, if a file is missing.
 
-    So a template that is opened alone in JupyterLab runs on a fresh checkout too. In a batch run
-    the files are there, and this does nothing.
+    So a template that is opened alone in JupyterLab runs on a fresh checkout too. What is there
+    already is kept as it is, with whatever settings it was made; in a batch run all is there, and
+    this does nothing.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def ensure_inputs(paths: Iterable[Path], workspace: Workspace, **request: object
         return
     names = ", ".join(workspace.relative(path) for path in missing)
     print(f"{names} not there yet: running the steps that make it; this takes a minute or two")
-    options = [f"--workspace={workspace.root}"]
+    options = ["--trust-existing", f"--workspace={workspace.root}"]
     for name, values in request.items():
         options += [f"--{name}", *str(values).split()]
     command = [sys.executable, str(ROOT / "run_all.py"), *options]

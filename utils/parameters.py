@@ -36,7 +36,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         {"n_images": 6000, "points": 10, "retraining_epochs": 5},
     ),
     "study": (
-        "the paper's settings: every image, 20 points; days of computing for all data sets",
+        "the paper's settings: every image, 20 points; hours to days of computing",
         {"n_images": 0, "points": 20},
     ),
 }  # fmt: skip
@@ -115,6 +115,10 @@ def _country(value: str) -> str:
     return ""
 
 
+def _share_below_one(value: float) -> str:
+    return "" if 0 <= value < 1 else "at least 0 and below 1"
+
+
 def _anything(value: object) -> str:
     return ""
 
@@ -148,7 +152,7 @@ RULES: dict[str, Callable[..., str]] = {
     "cw_confidence": _between(0, 1000),
     "metrics": _each(_one_of(METRICS)),
     "layer": _anything,
-    "nc_threshold": _between(0, 1),
+    "nc_threshold": _share_below_one,
     "dsa_exclude_self": _anything,
     "configuration": _one_of(CONFIGURATIONS),
     "configurations": _each(_one_of(CONFIGURATIONS), int),
@@ -191,7 +195,7 @@ def parse(name: str, text: str, kind: type) -> object:
             value: object = {"true": True, "false": False}[text.lower()]
         elif kind is list:
             items = text.replace(",", " ").split()
-            value = [int(i) if re.fullmatch(r"-?\d+", i) else i for i in items]
+            value = [int(i) if re.fullmatch(r"-?[0-9]+", i) else i for i in items]
         else:
             value = kind(text)
     except (ValueError, KeyError):

@@ -83,6 +83,14 @@ class Job:
         for path in self.workspace.expand(self.outputs + self.unfinished):
             path.unlink()
 
+    def remove_fragments(self) -> None:
+        """Remove temporary files that a killed run of this job left behind."""
+        root = self.workspace.root
+        reports = [self.file(suffix) for suffix in (".ipynb", ".html", ".json")]
+        for path in [root / pattern for pattern in self.outputs + self.unfinished] + reports:
+            for fragment in path.parent.glob(f".{path.stem}-????????{path.suffix}"):
+                fragment.unlink(missing_ok=True)
+
     def file(self, suffix: str) -> Path:
         """A file beside the executed copy, by its suffix."""
         return self.report.with_name(self.report.name + suffix)

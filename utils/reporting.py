@@ -102,7 +102,8 @@ def write_index(workspace: Workspace) -> Path:
     from jinja2 import Environment, FileSystemLoader
 
     root = workspace.reports_root
-    jobs = [_row(path, root) for path in sorted(root.rglob("*.json")) if _is_record(path)]
+    records = {path: _read_record(path) for path in sorted(root.rglob("[!.]*.json"))}
+    jobs = [_row(path, record, root) for path, record in records.items() if record]
     names = sorted({job["dataset"] for job in jobs if job["dataset"]})
     sections = [
         {
@@ -135,12 +136,17 @@ def write_index(workspace: Workspace) -> Path:
     return root / "index.html"
 
 
-def _is_record(path: Path) -> bool:
-    return not path.name.startswith(".") and "step" in read_json(path)
+def _read_record(path: Path) -> dict | None:
+    """A job's record; None for any other file."""
+    try:
+        record = read_json(path)
+    except (OSError, ValueError):
+        return None
+    known = isinstance(record, dict) and {"name", "step", "state", "dataset"} <= record.keys()
+    return record if known else None
 
 
-def _row(path: Path, root: Path) -> dict[str, object]:
-    record = read_json(path)
+def _row(path: Path, record: Mapping, root: Path) -> dict[str, object]:
     usage = record.get("resources", {})
     error = record.get("error") or {}
     place = f"cell {error.get('cell')}" if error.get("cell") else "outside a cell"
@@ -150,7 +156,8 @@ def _row(path: Path, root: Path) -> dict[str, object]:
         "name": record["name"],
         "dataset": record["dataset"],
         "step": record["step"],
-        "title": path.stem + (f" (seed {record['seed']})" if record["seed"] is not None else ""),
+        "title": path.stem
+        + (f" (seed {record['seed']})" if record.get("seed") is not None else ""),
         "state": record["state"],
         "seconds": f"{usage['wall_seconds']:.1f}" if usage else "",
         "memory": f"{memory:.0f} MB" if memory else "",

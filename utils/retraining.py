@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from utils import models, training
+from utils import energy, models, resources, training
 from utils.curve import Curve, signature_of
 from utils.resources import Meter, Usage
 from utils.results import results_table
@@ -41,7 +42,7 @@ CONFIGURATIONS: dict[int, str] = {
     3: "from the original model, on adversarial inputs only",
 }
 
-_CODE = (sys.modules[__name__], training, models)
+_CODE = (sys.modules[__name__], training, models, resources, energy)
 """Modules whose code decides a curve's results."""
 
 
@@ -254,6 +255,7 @@ def retrain(
     name = {"dataset": dataset, "configuration": configuration, "metric": metric, "seed": seed}
     settings = {**name, "points": points, "epochs": epochs, "batch_size": batch_size}
     settings |= {"learning_rate": learning_rate, "architecture": architecture_of(model)}
+    settings |= {"threads": models.threads(), "processor": platform.processor()}
     signature = signature_of(settings, [*original, *start, order, *vars(data).values()], _CODE)
     prefix = f"c{configuration}_{metric}"
     store = Curve(curve_file, signature, keep_models, models_dir, prefix)
@@ -296,7 +298,7 @@ def evaluate(trainer: Trainer, data: RetrainingData) -> dict[str, float]:
     labels = np.concatenate([data.y_test, data.y_adv_test])
     classes = np.concatenate([clean_classes, adv_classes])
     precision, recall, _, _ = precision_recall_fscore_support(
-        labels, classes, average="macro", zero_division=0
+        labels, classes, labels=np.unique(labels), average="macro", zero_division=0
     )
     adversarial = adv_classes == data.y_adv_test
     row = {

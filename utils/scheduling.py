@@ -34,14 +34,13 @@ class Outcome:
 
 # --- a worker's side: one process a job ---
 
-_running: set[subprocess.Popen] = set()
+_running: dict[str, tuple[Job, subprocess.Popen]] = {}
 _stopping = threading.Event()
+_lock = threading.Lock()  # so that no job starts while the running ones are being stopped
 
 
-def run_job(job: Job, links: Links, force: bool, run_id: str, *needed: Outcome) -> Outcome:
+def run_job(job: Job, links: Links, rule: str, run_id: str, *needed: Outcome) -> Outcome:
     """Run a job in a process of its own, unless it is up to date or what it needs is missing."""
-    if _stopping.is_set():
-        return Outcome("interrupted")
     if any(outcome.state not in ("done", "up to date") for outcome in needed):
         detail = "a job it needs did not finish"
         before = read_json(job.file(".json")) if job.file(".json").exists() else {}
@@ -49,46 +48,60 @@ def run_job(job: Job, links: Links, force: bool, run_id: str, *needed: Outcome) 
             job.file(".json"), {**before, **identity(job), "state": "not run", "says": detail}
         )
         return Outcome("not run", detail=detail)
-    if not force and status(job).up_to_date:
+    if status(job, rule).up_to_date:
         return Outcome("up to date")
-    if force:
-        job.forget()
     begin = time.monotonic()
-    job.report.parent.mkdir(parents=True, exist_ok=True)
-    with open(job.file(".log"), "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "utils.execution"],
-            stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=ROOT, env=_environment(job),
-            start_new_session=True,  # Ctrl-C is for run_all.py, which then stops its jobs
-        )  # fmt: skip
-    _running.add(process)
+    with _lock:
+        if _stopping.is_set():
+            return Outcome("interrupted")
+        process = _start(job, rule)
+        _running[job.name] = job, process
     with suppress(BrokenPipeError):
         process.stdin.write(pickle.dumps((job, links, run_id)))
         process.stdin.close()
     process.wait()
-    _running.discard(process)
     seconds = time.monotonic() - begin
-    if _stopping.is_set():
+    if _running.pop(job.name, None) is None:  # it was stopped
         return Outcome("interrupted", seconds)
     record = read_json(job.file(".json")) if job.file(".json").exists() else {}
     if record.get("run") != run_id or record.get("state") == "running":
-        detail = f"the process ended with code {process.returncode}; see {job.file('.log')}"
+        detail = f"its process ended with code {process.returncode}; see {job.file('.log')}"
         record = {**identity(job), "state": "failed", "error": {"cell": None, "error": detail}}
         write_json(job.file(".json"), record)
     return Outcome(record["state"], seconds, describe_error(record))
 
 
+def _start(job: Job, rule: str) -> subprocess.Popen:
+    job.report.parent.mkdir(parents=True, exist_ok=True)
+    job.remove_fragments()
+    if rule == "force":
+        job.forget()
+    job.file(".log").unlink(missing_ok=True)
+    with open(job.file(".log"), "ab") as log:  # to append, as the notebook's own text is
+        return subprocess.Popen(
+            [sys.executable, "-m", "utils.execution"],
+            stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=ROOT, env=_environment(job),
+            start_new_session=True,  # Ctrl-C is for run_all.py, which then stops its jobs
+        )  # fmt: skip
+
+
 def stop_running() -> None:
-    """Stop the jobs of this worker, with their kernels."""
+    """Stop the jobs of this worker, with their kernels, and let no other start."""
     import psutil
 
-    _stopping.set()
-    for process in list(_running):
+    with _lock:
+        _stopping.set()
+        stopped = list(_running.values())
+        _running.clear()
+    for job, process in stopped:
         with suppress(psutil.NoSuchProcess):
             tree = psutil.Process(process.pid)
-            for member in [*tree.children(recursive=True), tree]:
+            members = [*tree.children(recursive=True), tree]
+            for member in members:
                 with suppress(psutil.NoSuchProcess):
                     member.kill()
+            psutil.wait_procs(members, timeout=10)
+        write_json(job.file(".json"), {**identity(job), "state": "interrupted"})
 
 
 def _environment(job: Job) -> dict[str, str]:
@@ -114,6 +127,7 @@ def _cluster(workers: int) -> Iterator:
         LocalCluster(
             n_workers=1, threads_per_worker=workers, processes=False,
             dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL, memory_limit=0,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -125,7 +139,7 @@ def run(
     jobs: Iterable[Job],
     links: Mapping[str, Links],
     workers: int,
-    force: bool,
+    rule: str,
     on_poll: Callable[[dict[str, Outcome], dict[str, str]], None],
 ) -> dict[str, Outcome]:
     """Run jobs side by side, each after those it needs; the others go on when one fails.
@@ -138,8 +152,8 @@ def run(
         Links of each job's page, by the job's name.
     workers : int
         How many jobs run at a time.
-    force : bool
-        Run jobs that are up to date too.
+    rule : {"content", "force", "trust"}
+        Which jobs count as up to date; see `utils.freshness.status`.
     on_poll : callable
         Called several times a second with the outcomes so far and what each running job says.
 
@@ -158,9 +172,9 @@ def run(
     with _cluster(workers) as client:
         futures = {}
         for job in jobs:
-            needed = [futures[name] for name in job.needs]
+            needed = [futures[name] for name in job.needs if name in futures]
             futures[job.name] = client.submit(
-                run_job, job, links[job.name], force, run_id, *needed, key=job.name, pure=False
+                run_job, job, links[job.name], rule, run_id, *needed, key=job.name, pure=False
             )
         try:
             outcomes: dict[str, Outcome] = {}

@@ -116,7 +116,7 @@ def _measure(curve: pd.DataFrame, configuration_best: float) -> dict[str, float]
         "near_best_n_inputs": near["n_inputs"].iloc[0] if len(near) else np.nan,
         "near_best_seconds": near["fit_seconds"].iloc[0] if len(near) else np.nan,
         "total_seconds": retrained["fit_seconds"].sum(),
-        "total_energy_kwh": retrained["energy_kwh"].sum(min_count=1),
+        "total_energy_kwh": retrained["energy_kwh"].sum(skipna=False),
         "cpu_percent": retrained["cpu_percent"].mean(),
         "memory_peak_mb": retrained["memory_peak_mb"].max(),
     }
