@@ -12,8 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -43,9 +43,8 @@ def execute(job: Job, links: Links, run_id: str) -> dict:
         **fingerprint(job),
     }  # fmt: skip
     write_json(job.file(".json"), record)
-    with ExitStack() as meter:
-        usage = meter.enter_context(measure(country=str(job.parameters.get("country", "ESP"))))
-        error = _run_template(job, at_end=meter.close)
+    with measure(country=str(job.parameters.get("country", "ESP"))) as usage:
+        error = _run_template(job)
     record |= {"ended": datetime.now(UTC).isoformat(timespec="seconds"), "resources": vars(usage)}
     record["outputs"] = hashes(job.workspace, job.outputs)
     missing = [p for p in job.outputs if not job.workspace.expand([p])]
@@ -65,11 +64,8 @@ def identity(job: Job) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _run_template(job: Job, at_end: Callable[[], None]) -> dict | None:
-    """Run the notebook; return what went wrong, if anything did.
-
-    `at_end` is called when the last cell is done and the kernel still there.
-    """
+def _run_template(job: Job) -> dict | None:
+    """Run the notebook; return what went wrong, if anything did."""
     import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -84,7 +80,7 @@ def _run_template(job: Job, at_end: Callable[[], None]) -> dict | None:
                     for path in (job.step.path, copy)
                 ),
                 parameters={**job.parameters, "workspace": job.workspace.parameter},
-                kernel_manager_class=_own_interpreter(at_end),
+                kernel_manager_class=_own_interpreter(),
                 progress_bar=False,
                 stdout_file=log,
                 stderr_file=log,
@@ -105,7 +101,7 @@ def _run_template(job: Job, at_end: Callable[[], None]) -> dict | None:
     return error
 
 
-def _own_interpreter(at_end: Callable[[], None]) -> type:
+def _own_interpreter() -> type:
     """A kernel manager that runs this interpreter, whatever kernels are installed.
 
     Text that libraries write past Python, as TensorFlow's C++ does, is left to the process's own
@@ -121,10 +117,6 @@ def _own_interpreter(at_end: Callable[[], None]) -> type:
         @property
         def kernel_spec(self) -> KernelSpec:
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
-
-        async def shutdown_kernel(self, *args: object, **kwargs: object) -> None:
-            at_end()
-            await super().shutdown_kernel(*args, **kwargs)
 
     return OwnInterpreter
 

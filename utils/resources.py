@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import psutil
 
-from utils.energy import EnergyTracker, check_country
+from utils.energy import EnergyTracker, check_country, process_tree, tree_cpu_seconds
 
 _MEGABYTE = 1e6
 
@@ -100,15 +99,14 @@ class Meter:
         usage = Usage()
         self._energy.start()
         sampler = _Sampler(self.interval, self._gpus)
-        cpu, wall = time.process_time(), time.perf_counter()
+        cpu, wall = tree_cpu_seconds(), time.perf_counter()
         sampler.start()
         try:
             yield usage
         finally:
             usage.wall_seconds = time.perf_counter() - wall
-            usage.cpu_seconds = time.process_time() - cpu
+            usage.cpu_seconds = max(0.0, tree_cpu_seconds() - cpu)
             sampler.stop()
-            usage.cpu_seconds += sampler.children.seconds()
             usage.cpu_percent = 100 * usage.cpu_seconds / max(usage.wall_seconds, 1e-9)
             usage.memory_mean_mb = _mean(sampler.memory)
             usage.memory_peak_mb = max(sampler.memory)
@@ -139,11 +137,8 @@ class _Sampler(threading.Thread):
         self.memory: list[float] = []
         self.gpu_percent: list[float] = []
         self.gpu_memory: list[float] = []
-        self.process = psutil.Process()
-        self.children = _Children(self.process)
         self._end = threading.Event()
         self._sample()
-        self.children.begin()
 
     def run(self) -> None:
         pause = self.interval
@@ -159,7 +154,10 @@ class _Sampler(threading.Thread):
         self._sample()
 
     def _sample(self) -> None:
-        memory = self.process.memory_info().rss + self.children.look()
+        memory = 0
+        for process in process_tree():
+            with suppress(psutil.Error):  # it ended meanwhile
+                memory += process.memory_info().rss
         self.memory.append(memory / _MEGABYTE)
         if self.gpus:
             import pynvml
@@ -172,52 +170,6 @@ class _Sampler(threading.Thread):
             else:
                 self.gpu_percent.append(_mean(rates))
                 self.gpu_memory.append(used / _MEGABYTE)
-
-
-class _Children:
-    """Processor time of child processes since `begin`; those that end keep what they used."""
-
-    def __init__(self, process: psutil.Process) -> None:
-        self.process = process
-        self.last: dict[psutil.Process, float] = {}
-
-    def begin(self) -> None:
-        """Count from the last look on; children found later count from 0."""
-        self.first = dict(self.last)
-        self.ended = self._ended_seconds()
-
-    def look(self) -> int:
-        """Note the processor time of each child that lives; return their memory in bytes."""
-        memory, self.alive = 0, set()
-        for child in self._living():
-            try:
-                times = child.cpu_times()
-                memory += child.memory_info().rss
-            except psutil.Error:  # it ended meanwhile
-                continue
-            self.last[child] = times.user + times.system
-            self.alive.add(child)
-        return memory
-
-    def seconds(self) -> float:
-        """Processor time used since `begin`; never negative."""
-        used = {child: last - self.first.get(child, 0.0) for child, last in self.last.items()}
-        gone = used.keys() - self.alive
-        # The system counts ended children whole, also those too short to be seen by a sample; a
-        # sample misses the last moments. The larger of the two is nearer to the truth.
-        counted = self._ended_seconds() - self.ended - sum(self.first.get(c, 0.0) for c in gone)
-        return sum(used[child] for child in self.alive) + max(counted, sum(used[c] for c in gone))
-
-    def _living(self) -> list[psutil.Process]:
-        try:
-            return self.process.children(recursive=True)
-        except psutil.Error:
-            return []
-
-    @staticmethod
-    def _ended_seconds() -> float:
-        times = os.times()
-        return times.children_user + times.children_system
 
 
 def _nvidia_gpus() -> list:
