@@ -64,6 +64,33 @@ def test_fgsm_by_hand():
     np.testing.assert_allclose(result.ravel(), [0.4, 0.15], atol=1e-7)
 
 
+# Three classes, label 0: the gradient for pixel i points along s_1 w_i1 + s_2 w_i2 - w_i0, where s
+# is the soft-max over classes 1 and 2 alone. The margin's would be w_ik - w_i0, k the larger one.
+# With these weights s_1 = 1 / (1 + exp(-d)) for d = z_1 - z_2 = (x0 + x1) - (-2 x0 + 7 x1)
+# = 3 x0 - 6 x1. Pixel 0: s_1 - 2 s_2 = 3 s_1 - 2 > 0 iff s_1 > 2 / 3 iff d > ln 2 = 0.693.
+# Pixel 1: s_1 + 7 s_2 > 0 always.
+THREE = [[0, 1, -2], [0, 1, 7]]
+
+
+def test_fgsm_climbs_cross_entropy_not_the_margin():
+    # (0.5, 0.2): d = 1.5 - 1.2 = 0.3, so the signs are (-, +). The margin takes class 1: (+, +).
+    image = np.array([0.5, 0.2], np.float32).reshape(1, 1, 2, 1)
+    result = fgsm(linear(THREE), image, np.array([0]), eps=0.1)
+    np.testing.assert_allclose(result.ravel(), [0.4, 0.3], atol=EXACT)
+
+
+def test_two_steps_of_bim_by_hand():
+    # eps 0.1 and 2 steps: steps of 2 * 0.1 / 2 = 0.1. (0.7, 0.2): d = 2.1 - 1.2 = 0.9, signs
+    # (+, +), so (0.8, 0.3). There d = 2.4 - 1.8 = 0.6, signs (-, +): (0.7, 0.4), and within eps
+    # (0.7, 0.3). Steps of 0.05: (0.75, 0.25), d = 2.25 - 1.5 = 0.75, so (+, +) again: (0.8, 0.3),
+    # which is also where the margin would go.
+    image = np.array([0.7, 0.2], np.float32).reshape(1, 1, 2, 1)
+    model, label = linear(THREE), np.array([0])
+    for step_size, expected in ((None, [0.7, 0.3]), (0.1, [0.7, 0.3]), (0.05, [0.8, 0.3])):
+        result = bim(model, image, label, eps=0.1, steps=2, step_size=step_size)
+        np.testing.assert_allclose(result.ravel(), expected, atol=EXACT)
+
+
 def test_l1_and_l2_steps_by_hand():
     # As above the gradient's direction is (2, -3) for label 0. One step of length 0.1 (the default
     # 2 * eps / 1 = 0.2 is scaled back to it): L2 0.1 * (2, -3) / sqrt(13) = (0.05547, -0.08321);
@@ -194,6 +221,23 @@ def test_pgd_starts_from_the_seed(digits):
     assert not np.allclose(first, second, atol=0.01)
 
 
+def test_streams_of_one_seed_share_no_noise(digits):
+    model, _, labels = digits
+    grey = np.full((120, 8, 8, 1), 0.5, np.float32)
+    seeds = (3, [3, 0], [3, 1], [4, 0])
+    # Steps of length 0: the results are the starts.
+    starts = [pgd(model, grey, labels, steps=1, step_size=0, seed=seed).ravel() for seed in seeds]
+    assert (np.abs(np.corrcoef(starts) - np.eye(4)) < 0.05).all()  # standard deviation 0.011
+    made = [
+        attacks.make_adversarials(model, grey, labels, ["pgd"], seed=3, stream=stream)
+        for stream in (0, 1)
+    ]
+    assert (made[0].source == made[1].source).mean() < 0.1
+    for stream, one in enumerate(made):
+        again = pgd(model, grey[one.source], labels[one.source], seed=[3, stream])
+        np.testing.assert_array_equal(one.images, again)
+
+
 def test_make_adversarials_draws_and_shares_out(digits):
     model, images, labels = digits
     made = attacks.make_adversarials(
@@ -265,5 +309,7 @@ def test_option_errors(digits):
         make(*digits, ["deepfool"])
     with pytest.raises(ValueError, match=r"options: expected some of .*epsilon.* got .'eps'"):
         make(*digits, ["fgsm"], eps=0.1)
+    with pytest.raises(ValueError, match="stream: expected at least 0, got -1"):
+        make(*digits, ["fgsm"], stream=-1)
     with pytest.raises(ValueError, match=r"n: expected from 1 .* to 120 .*, got 121"):
         make(*digits, ["fgsm"], n=121)

@@ -1,13 +1,17 @@
 """Guidance metrics against hand-computed values and independent oracles."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import entropy, gaussian_kde
 from sklearn.covariance import ledoit_wolf_shrinkage
 
 from utils.metrics import METRICS, score_all
+from utils.metrics.checks import CHUNK_BYTES
 from utils.metrics.coverage import neuron_coverage
 from utils.metrics.kde import _ledoit_wolf
+from utils.metrics.neighbours import Points, nearest, power_of_two_scale
 from utils.metrics.surprise import dsa, lsa
 from utils.metrics.uncertainty import deepgini, softmax_entropy
 
@@ -168,6 +172,76 @@ def test_dsa_finds_neighbours_that_float32_cannot_tell_apart():
         dsa_by_double_loop(train, train_classes, traces, classes),
         rtol=1e-9,
     )
+
+
+def crowded(kind, n_train=300, n=80, **options):
+    """Traces of which very many are about equally near, in float32 at least."""
+    train, train_classes, traces, classes = clusters(n_train, n, **options)
+    if kind == "dead":
+        train[::2], traces[::2] = 0, 0
+    elif kind == "all dead":
+        train[:], traces[:] = 0, 0
+    elif kind == "outlier":
+        train[7] *= 3000
+    elif kind == "far outlier":
+        train[7] *= 1e9
+    elif kind == "collapsed":
+        centres = np.array([train[train_classes == c].mean(axis=0) for c in range(3)])
+        train[:] = centres[train_classes] + 1e-5 * (train - centres[train_classes])
+        traces[:] = centres[classes] + 1e-5 * (traces - centres[classes])
+    return train, train_classes, traces, classes
+
+
+CROWDS = ("dead", "all dead", "outlier", "far outlier", "collapsed")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", CROWDS)
+def test_dsa_of_crowded_traces_equals_the_double_loop(kind, dtype):
+    data = crowded(kind, dtype=dtype)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = dsa_by_double_loop(*data)
+    good = np.isfinite(expected)
+    assert good.sum() >= (0 if kind == "all dead" else 40)
+    np.testing.assert_allclose(dsa(*data)[good], expected[good], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["", *CROWDS])
+@pytest.mark.parametrize("limit", [600, 5000, CHUNK_BYTES])
+def test_nearest_finds_the_first_of_the_nearest(kind, limit, monkeypatch):
+    monkeypatch.setattr("utils.metrics.checks.CHUNK_BYTES", limit)
+    monkeypatch.setattr("utils.metrics.neighbours.CHUNK_BYTES", limit)
+    train, _, _, _ = crowded(kind, n_train=120)
+    train[60:] = train[np.random.default_rng(1).integers(60, size=60)]  # copies, some several
+    centre = train.mean(axis=0)
+    points = Points(train, centre, power_of_two_scale(train, train, centre))
+    away = np.array([np.linalg.norm(train - trace, axis=1) for trace in train])
+    rows, everything = np.arange(120), np.arange(120)
+    for spans in ([(0, 120)], [(30, 90)], [(0, 50), (70, 120)], [(3, 4)], [(5, 5)]):
+        seen = np.zeros(120, bool)
+        for first, last in spans:
+            seen[first:last] = True
+        for own in (None, everything):
+            expected = np.where(seen, away, np.inf)
+            if own is not None:
+                np.fill_diagonal(expected, np.inf)
+            positions, distances = nearest(points, rows, points, spans, own)
+            np.testing.assert_allclose(distances, expected.min(axis=1), rtol=1e-14)
+            found = np.isfinite(distances)
+            np.testing.assert_array_equal(positions[found], expected.argmin(axis=1)[found])
+
+
+@pytest.mark.parametrize("kind", ["", *CROWDS])
+def test_dsa_keeps_its_memory_bounded(kind):
+    data = crowded(kind, n_train=20_000, n=1000, neurons=32, dtype=np.float32)
+    tracemalloc.start()
+    try:
+        dsa(*data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Copies of the traces, 20,000 * 32 * (4 + 4) bytes = 5 MB, and a few work arrays.
+    assert peak < 2.5 * CHUNK_BYTES
 
 
 def test_dsa_scores_training_inputs_zero_unless_self_is_excluded():

@@ -122,4 +122,4 @@ def closing_table(workspace: Workspace, jobs: Sequence[Job], seconds: float, ind
     terminal = Terminal(highlight=False, width=None if sys.stdout.isatty() else 160)
     terminal.print()
     terminal.print(table)
-    print(f"\n{clock(seconds)} minutes. Reports: {index}")
+    print(f"\n{clock(seconds)} (minutes:seconds). Reports: {index}")

@@ -51,7 +51,8 @@ def execute(job: Job, links: Links, run_id: str) -> dict:
     if not error and missing:
         error = {"cell": None, "section": "", "error": f"did not write {', '.join(missing)}"}
     export_html(job, links)
-    record |= {"state": "failed" if error else "done", "error": error, "says": _main_number(job)}
+    record |= {"state": "failed" if error else "done", "error": error}
+    record["says"] = "" if error else _main_number(job)
     write_json(job.file(".json"), record)
     return record
 

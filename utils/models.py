@@ -167,7 +167,8 @@ def build(
     1625866
     """
     import keras
-    import numpy as np
+
+    from utils.seeds import rng  # here, as it needs NumPy
 
     if len(image_shape) != 3 or n_classes < 2:
         raise ValueError(
@@ -177,7 +178,7 @@ def build(
     convolutions, _, dense = architecture.partition("|")
     tokens = [*convolutions.split(), "|", *dense.split(), str(n_classes)]
     # One seed a layer, drawn from `seed` alone, so that Keras's global generator plays no part.
-    seeds = np.random.default_rng([seed, 11]).integers(2**31, size=len(tokens)).tolist()
+    seeds = rng(seed, "layers").integers(2**31, size=len(tokens)).tolist()
     layers: list[keras.Layer] = [keras.Input(tuple(map(int, image_shape)), name="images")]
     counts: dict[str, int] = {}
 

@@ -48,10 +48,12 @@ def ensure_inputs(paths: Iterable[Path], workspace: Workspace, **request: object
     command = [sys.executable, str(ROOT / "run_all.py"), *options]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise RuntimeError(f"{' '.join(command[1:])} failed:\n{result.stdout}{result.stderr}")
+        said = (result.stderr or result.stdout).strip().splitlines()
+        raise RuntimeError(said[-1] if said else f"{' '.join(command)} failed")
 
 
 def files_written(workspace: Workspace, paths: Iterable[Path]) -> pd.DataFrame:
     """A table of files a template wrote: name from the workspace's root, size in KB."""
+    pd.set_option("display.max_colwidth", None)  # the end of a name matters most
     rows = [(workspace.relative(p), round(p.stat().st_size / 1024, 1)) for p in sorted(set(paths))]
     return pd.DataFrame(rows, columns=["file", "KB"])

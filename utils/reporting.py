@@ -176,7 +176,7 @@ def _thumbnails(workspace: Workspace, dataset: str) -> list[dict[str, str]]:
     found = [folder / f"{name}.png" for name in names if (folder / f"{name}.png").exists()]
     return [
         {
-            "name": path.stem,
+            "name": path.stem.removeprefix(f"{dataset}_").replace("_", " "),
             "source": path.relative_to(root).as_posix(),
             "link": path.with_suffix(".svg").relative_to(root).as_posix(),
         }

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from utils import energy, models, resources, training
+from utils import energy, models, resources, seeds, training
 from utils.curve import Curve, signature_of
 from utils.resources import Meter, Usage
 from utils.results import results_table
+from utils.seeds import rng
 from utils.training import Trainer, architecture_of, fresh_weights, to_tensors, train
 from utils.workspace import Workspace
 
@@ -42,7 +43,7 @@ CONFIGURATIONS: dict[int, str] = {
     3: "from the original model, on adversarial inputs only",
 }
 
-_CODE = (sys.modules[__name__], training, models, resources, energy)
+_CODE = (sys.modules[__name__], training, models, seeds, resources, energy)
 """Modules whose code decides a curve's results."""
 
 
@@ -140,7 +141,7 @@ def order_inputs(scores: np.ndarray, seed: int) -> np.ndarray:
     bad = np.count_nonzero(~np.isfinite(scores))
     if bad:
         raise ValueError(f"scores: expected finite numbers, got {bad} that are NaN or infinite")
-    ties = np.random.default_rng([seed, 31]).permutation(len(scores))
+    ties = rng(seed, "ties").permutation(len(scores))
     return np.lexsort((ties, -scores)).astype(np.int64)
 
 

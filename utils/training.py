@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from utils.models import ends_in_softmax
+from utils.seeds import rng
 
 if TYPE_CHECKING:
     import keras
@@ -56,7 +57,7 @@ def fresh_weights(model: keras.Model, seed: int) -> list[np.ndarray]:
     list of ndarray
         In the order of ``model.get_weights()``.
     """
-    seeds = (int(np.random.default_rng([seed, 21, i]).integers(2**31)) for i in count())
+    seeds = (int(rng(seed, "fresh weights", i).integers(2**31)) for i in count())
     config = copy.deepcopy(model.get_config())
     _set_seeds(config, seeds)
     return type(model).from_config(config).get_weights()
@@ -149,8 +150,8 @@ class Trainer:
             variable.assign(value)
         self.optimizer.learning_rate.assign(learning_rate)
         for number, state in enumerate(self._generators):
-            rng = np.random.default_rng([seed, 22, number])
-            state.assign(rng.integers(2**32, size=tuple(state.shape), dtype=np.uint32))
+            numbers = rng(seed, "random state", number)
+            state.assign(numbers.integers(2**32, size=tuple(state.shape), dtype=np.uint32))
 
     def fit(
         self,
@@ -173,7 +174,8 @@ class Trainer:
         epochs, batch_size : int
             The last batch of an epoch may be smaller.
         seed : sequence of int
-            Decides, with the number of the epoch, how that epoch shuffles.
+            The run's seed and counters. Decides, with the number of the epoch, how that epoch
+            shuffles.
 
         Yields
         ------
@@ -187,8 +189,8 @@ class Trainer:
         x, y = to_tensors(x, y)
         order = np.asarray(order, np.int64)
         for epoch in range(epochs):
-            rng = np.random.default_rng([*seed, epoch])
-            loss, correct = self._epoch(x, y, rng.permutation(order), batch_size)
+            shuffled = rng(seed[0], "shuffle", *seed[1:], epoch).permutation(order)
+            loss, correct = self._epoch(x, y, shuffled, batch_size)
             yield float(loss) / len(order), int(correct) / len(order)
 
     def predict(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from utils.activations import kept
 from utils.attacks.checks import at_least, checked, checked_result
 from utils.attacks.graphs import compile_ascent
+from utils.seeds import rng
 
 if TYPE_CHECKING:
     import keras
@@ -87,7 +89,7 @@ def pgd(
     steps: int = 10,
     *,
     step_size: float | None = None,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     batch_size: int = 512,
 ) -> np.ndarray:
     """Projected gradient descent: `bim` from a random point within `eps` of the image.
@@ -96,8 +98,9 @@ def pgd(
     ----------
     model, images, labels, eps, steps, step_size, batch_size
         As in `bim`.
-    seed : int, default=0
-        Of the start; an image's start depends on the seed and on its place in `images`.
+    seed : int or sequence of int, default=0
+        Of the start, each 0 or more; an image's start depends on the seed and on its place in
+        `images`. Of a sequence the first is the run's seed; others tell calls apart.
 
     Returns
     -------
@@ -108,8 +111,9 @@ def pgd(
     Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018,
     arXiv:1706.06083.
     """
-    rng = np.random.default_rng([seed, 23])
-    return _ascend(model, images, labels, "linf", eps, steps, step_size, batch_size, rng)
+    seed, *numbers = [seed] if isinstance(seed, int | np.integer) else seed
+    generator = rng(seed, "start of pgd", *numbers)
+    return _ascend(model, images, labels, "linf", eps, steps, step_size, batch_size, generator)
 
 
 def bim_l1(
@@ -163,9 +167,9 @@ def _ascend(
     steps: int,
     step_size: float | None,
     batch_size: int,
-    rng: np.random.Generator | None = None,
+    generator: np.random.Generator | None = None,
 ) -> np.ndarray:
-    """Climb the loss for `steps` steps within the `eps` ball; from a random point given `rng`."""
+    """Climb the loss in `steps` steps within the `eps` ball; a `generator` picks the start."""
     images, labels = checked(model, images, labels, batch_size)
     at_least("eps", eps, 0)
     at_least("steps", steps, 1)
@@ -176,8 +180,8 @@ def _ascend(
     for first in range(0, len(images), batch_size):
         part = slice(first, first + batch_size)
         batch = begin = images[part]
-        if rng is not None:
-            noise = rng.random(batch.shape, dtype=np.float32) * 2 - 1
+        if generator is not None:
+            noise = generator.random(batch.shape, dtype=np.float32) * 2 - 1
             begin = np.clip(batch + np.float32(eps) * noise, 0, 1)
         result[part] = climb(batch, labels[part], begin, eps, step_size, steps).numpy()
     return checked_result(result)

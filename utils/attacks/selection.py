@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from utils.activations import predict
-from utils.attacks.checks import checked
+from utils.attacks.checks import at_least, checked
 from utils.attacks.registry import ATTACKS
+from utils.seeds import rng
 from utils.workspace import atomic
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def make_adversarials(
     attacks: Sequence[str],
     n: int | None = None,
     seed: int = 0,
+    stream: int = 0,
     **options: Any,
 ) -> Adversarials:
     """Make `n` adversarial inputs as the study does.
@@ -80,6 +82,8 @@ def make_adversarials(
         How many; None for as many as there are images.
     seed : int, default=0
         Of the draw and of `pgd`'s start.
+    stream : int, default=0
+        Which of several draws of one seed; splits differ in it, so that they share no noise.
     **options
         ``epsilon``, ``steps``, ``cw_steps``, ``cw_binary_search_steps``, ``cw_confidence`` and
         ``batch_size``; each attack takes those that it knows, with its own defaults.
@@ -101,6 +105,7 @@ def make_adversarials(
     known = {name for attack in ATTACKS.values() for name in attack.options.values()}
     if unknown := sorted(set(options) - known):
         raise ValueError(f"options: expected some of {', '.join(sorted(known))}, got {unknown}")
+    at_least("stream", stream, 0)
     images, labels = checked(model, images, labels, 1)
     n = len(images) if n is None else n
     if not len(attacks) <= n <= len(images):
@@ -108,9 +113,9 @@ def make_adversarials(
             f"n: expected from {len(attacks)} (one for each attack) to {len(images)} (the number "
             f"of images), got {n}"
         )
-    source = np.random.default_rng([seed, 21]).choice(len(images), n, replace=False)
+    source = rng(seed, "adversarials", stream).choice(len(images), n, replace=False)
     shares = np.array_split(source, len(attacks))
-    made, seconds, options = [], {}, {**options, "seed": seed}
+    made, seconds, options = [], {}, {**options, "seed": (seed, stream)}
     for attack, share in zip(attacks, shares, strict=True):
         entry = ATTACKS[attack]
         chosen = {own: options[name] for own, name in entry.options.items() if name in options}

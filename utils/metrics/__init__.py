@@ -16,6 +16,7 @@ import numpy as np
 from utils.metrics.coverage import neuron_coverage
 from utils.metrics.surprise import dsa, lsa
 from utils.metrics.uncertainty import deepgini, softmax_entropy
+from utils.seeds import rng
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,8 +139,7 @@ def _softmax_entropy(inputs: ScoringInputs, notes: list[str]) -> np.ndarray:
 
 
 def _random(inputs: ScoringInputs, notes: list[str]) -> np.ndarray:
-    # The word is part of the seed: no other random step of a run draws the same numbers.
-    return np.random.default_rng([inputs.seed, *b"random"]).random(len(inputs.probabilities))
+    return rng(inputs.seed, "random scores").random(len(inputs.probabilities))
 
 
 METRICS: dict[str, Metric] = {

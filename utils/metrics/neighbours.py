@@ -1,35 +1,65 @@
 """Exact nearest neighbours at the speed of a float32 matrix product.
 
-The product only rules out points that its rounding error cannot bring to the front; the distances
-that decide are computed in float64 from differences.
+The product only rules out points that its rounding error cannot bring to the front; where it leaves
+many, a float64 product rules out more. The distances that decide are computed in float64 from
+differences. Work arrays are bounded, however many points are equally near.
 """
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import numpy as np
 
 from utils.metrics.checks import CHUNK_BYTES, chunks
 
 BLOCK_ROWS = 1024
+CROWDED = 16
+"""More candidates than this a query, on average, are thinned out with a float64 product."""
 
 
 class Points:
     """Traces, and a centred, scaled float32 copy of them to rule out far ones fast."""
 
     def __init__(self, traces: np.ndarray, centre: np.ndarray, scale: float) -> None:
-        self.exact = traces
+        self.exact, self.centre, self.scale = traces, centre, scale
         n, dimension = traces.shape
-        # Last column: minus half the squared norm, so that one product of a query (last entry 1)
-        # with a reference gives q.r - |r|^2 / 2, which is largest for the nearest reference.
         self.folded = np.empty((n, dimension + 1), dtype=np.float32)
-        self.norms = np.empty(n)
-        for part in chunks(n, 8 * dimension):
-            centred = (traces[part] - centre) * scale
-            rounded = self.folded[part, :-1]
-            rounded[:] = centred
-            squares = np.einsum("ij,ij->i", rounded, rounded, dtype=np.float64)
-            self.folded[part, -1] = -0.5 * squares
-            self.norms[part] = np.sqrt(squares)
+        self.squares = np.empty(n)
+        for part in chunks(n, 32 * dimension):
+            self.folded[part], self.squares[part] = self.fold(part, np.float32)
+
+    @property
+    def norms(self) -> np.ndarray:
+        """Distances from the centre, scaled."""
+        return np.sqrt(self.squares)
+
+    def fold(self, rows: np.ndarray | slice, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+        """Centred, scaled points with one more column, and their squared norms.
+
+        The column is minus half the squared norm, so that one product of a query (last entry 1)
+        with a reference gives q.r - |r|^2 / 2, which is largest for the nearest reference; less
+        the part of the rounding error that grows with the reference's norm.
+        """
+        centred = ((self.exact[rows] - self.centre) * self.scale).astype(dtype)
+        squares = np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
+        last = -(0.5 + _error(self.exact.shape[1] + 1, dtype)) * squares
+        return np.column_stack([centred, last.astype(dtype)]), squares
+
+    @cached_property
+    def second_copy_before(self) -> np.ndarray:
+        """Position of the second last of the equal points before each point; -1 for none."""
+        order = np.argsort(self.squares, kind="stable")
+        one, next_one = order[:-1], order[1:]
+        same = self.squares[one] == self.squares[next_one]
+        alike = np.flatnonzero(same)
+        for part in chunks(len(alike), 32 * self.exact.shape[1]):
+            k = alike[part]
+            same[k] = (self.exact[one[k]] == self.exact[next_one[k]]).all(axis=1)
+        before = np.full(len(order), -1)
+        twice = np.flatnonzero(same[1:] & same[:-1])
+        before[order[twice + 2]] = order[twice]
+        return before
 
 
 def nearest(
@@ -48,7 +78,7 @@ def nearest(
     rows : ndarray of shape (m,), dtype=int
         Rows of `query`.
     spans : list of (first, last)
-        The training points to look at: ``first <= position < last``.
+        The training points to look at: ``first <= position < last``, in ascending order.
     own : ndarray of shape (len(query),), dtype=int, optional
         A training point that each row of the query must not find; -1 for none.
 
@@ -61,46 +91,125 @@ def nearest(
     """
     positions = np.zeros(len(rows), dtype=np.int64)
     distances = np.full(len(rows), np.inf)
+    largest = np.full(len(rows), -np.inf, dtype=np.float32)
     # Blocks of many rows and many columns: narrow ones make the product slow.
-    width = max(1, CHUNK_BYTES // (4 * BLOCK_ROWS))
-    tiles = [(i, min(i + width, last)) for first, last in spans for i in range(first, last, width)]
-    widest = max((last - first for first, last in tiles), default=0)
-    # A product is off by at most (K + 1) u (|q| + |r|)^2 / 2 for K = neurons + 1 terms, and by
-    # 2 u (|q| + |r|)^2 from rounding the points; u is the unit roundoff. The largest product and
-    # that of the nearest point may both be off, hence twice that.
-    reach = max((train.norms[first:last].max() for first, last in tiles), default=0.0)
-    factor = (query.folded.shape[1] + 6) * np.finfo(np.float32).eps / 2
-    block = np.empty(min(len(rows), BLOCK_ROWS) * widest, dtype=np.float32)
-    for start in range(0, len(rows), BLOCK_ROWS):
-        part = slice(start, start + BLOCK_ROWS)
-        inputs = rows[part]
-        left = query.folded[inputs]
-        left[:, -1] = 1.0
-        margin = (factor * (query.norms[inputs] + reach) ** 2).astype(np.float32)
-        largest = np.full(len(inputs), -np.inf, dtype=np.float32)
-        for first, last in tiles:
-            closeness = block[: len(inputs) * (last - first)].reshape(len(inputs), -1)
-            np.matmul(left, train.folded[first:last].T, out=closeness)
+    dimension = query.folded.shape[1]
+    height = max(1, min(BLOCK_ROWS, CHUNK_BYTES // (8 * dimension)))
+    width = max(1, CHUNK_BYTES // (8 * max(height, dimension)))
+    error = _error(dimension, np.float32)
+    block = np.empty(min(len(rows), height) * width, dtype=np.float32)
+    for columns in _tiles(train, spans, width):
+        right, right_squares = train.folded[columns], train.squares[columns]
+        for start in range(0, len(rows), height):
+            part = slice(start, start + height)
+            inputs = rows[part]
+            left, squares = query.folded[inputs], query.squares[inputs]
+            closeness = block[: len(inputs) * len(columns)].reshape(len(inputs), -1)
+            _multiply(left, right, closeness)
+            hidden: tuple = ([], [])
             if own is not None:
-                hidden = np.flatnonzero((own[inputs] >= first) & (own[inputs] < last))
-                closeness[hidden, own[inputs[hidden]] - first] = -np.inf
-            np.maximum(largest, closeness.max(axis=1), out=largest)
-            near = np.flatnonzero(closeness >= (largest - margin)[:, None])
-            row, column = np.divmod(near, last - first)
-            exact = _distances(query.exact, inputs[row], train.exact, column + first)
-            order = np.lexsort((exact, row))
-            found, at = np.unique(row[order], return_index=True)
-            best = order[at]
-            closer = exact[best] < distances[part][found]
-            distances[part][found[closer]] = exact[best][closer]
-            positions[part][found[closer]] = column[best][closer] + first
+                place = np.minimum(np.searchsorted(columns, own[inputs]), len(columns) - 1)
+                hits = np.flatnonzero(columns[place] == own[inputs])
+                hidden = hits, place[hits]
+            closeness[hidden] = -np.inf
+            np.maximum(largest[part], closeness.max(axis=1), out=largest[part])
+            near = _candidates(closeness, largest[part], squares, right_squares, error)
+            near[hidden] = False
+            count = np.count_nonzero(near)
+            if count > CROWDED * len(inputs):
+                _thin_out(near, query, inputs, train, columns)
+                count = np.count_nonzero(near)
+            row_bytes = 64 * len(columns) if 64 * count > CHUNK_BYTES else 1
+            for some in chunks(len(inputs), row_bytes):
+                found, column, exact = _closest(near[some], query, inputs[some], train, columns)
+                found += start + some.start
+                closer = exact < distances[found]
+                distances[found[closer]] = exact[closer]
+                positions[found[closer]] = column[closer]
     return positions, distances
+
+
+def _tiles(train: Points, spans: list[tuple[int, int]], width: int) -> list[np.ndarray]:
+    """Positions to look at, `width` at a time.
+
+    Of equal points in a span two are enough, the first and one more if the first must not be found.
+    """
+    tiles = []
+    for first, last in spans:
+        columns = first + np.flatnonzero(train.second_copy_before[first:last] < first)
+        tiles += [columns[i : i + width] for i in range(0, len(columns), width)]
+    return tiles
+
+
+def _error(columns: int, dtype: type) -> float:
+    """Error of a product of folded points q, r, and of comparing distances: in |q|^2 + |r|^2.
+
+    A product is off by at most (K + 1) u (|q| + |r|)^2 / 2 for K columns and by 2 u (|q| + |r|)^2
+    from rounding the points, with the unit roundoff u; (|q| + |r|)^2 is at most twice the sum of
+    the squares. A distance in float64 is off by about K times float64's u. Some u to spare are for
+    the few operations on products.
+    """
+    return (columns + 12) * float(np.finfo(dtype).eps + np.finfo(np.float64).eps) / 2
+
+
+def _multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+    left[:, -1] = 1.0
+    np.matmul(left, right.T, out=out)
+
+
+def _candidates(
+    closeness: np.ndarray,
+    largest: np.ndarray,
+    squares: np.ndarray,
+    right_squares: np.ndarray,
+    error: float,
+) -> np.ndarray:
+    """Which products may belong to the nearest point, given the largest of each row.
+
+    Products (may be overwritten) are lower bounds, but for an error that depends on the query alone; so
+    each is raised to an upper bound, or the other side lowered, and compared with the largest.
+    """
+    tiny = 1e6 * float(np.finfo(closeness.dtype).tiny)  # products below it have no relative error
+    slack = 2 * error * right_squares + tiny
+    bound = largest - 2 * error * squares
+    if slack.max() <= 4 * slack.mean():
+        bound -= slack.max()  # norms much alike: spares a pass over the products
+    else:
+        closeness += slack.astype(closeness.dtype)
+    return closeness >= bound.astype(closeness.dtype)[:, None]
+
+
+def _thin_out(
+    near: np.ndarray, query: Points, inputs: np.ndarray, train: Points, columns: np.ndarray
+) -> None:
+    """Take candidates out of `near` that a float64 product rules out."""
+    left, squares = query.fold(inputs, np.float64)
+    right, right_squares = train.fold(columns, np.float64)
+    closeness = np.empty(near.shape)
+    _multiply(left, right, closeness)
+    np.copyto(closeness, -np.inf, where=~near)
+    error = _error(right.shape[1], np.float64)
+    near &= _candidates(closeness, closeness.max(axis=1), squares, right_squares, error)
+
+
+def _closest(
+    near: np.ndarray, query: Points, inputs: np.ndarray, train: Points, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows with a candidate, and the position and distance of the first of their nearest ones."""
+    row, column = np.divmod(np.flatnonzero(near), near.shape[1])
+    positions = columns[column]
+    exact = _distances(query.exact, inputs[row], train.exact, positions)
+    found, begin, counts = np.unique(row, return_index=True, return_counts=True)
+    least = np.minimum.reduceat(exact, begin) if len(found) else exact
+    hits = np.flatnonzero(exact == np.repeat(least, counts))
+    winners = hits[np.searchsorted(hits, begin)]
+    return found, positions[winners], least
 
 
 def _distances(a: np.ndarray, i: np.ndarray, b: np.ndarray, j: np.ndarray) -> np.ndarray:
     """Euclidean distances of the pairs ``a[i], b[j]``, in float64 from differences."""
     distances = np.empty(len(i))
-    for part in chunks(len(i), 8 * a.shape[1]):
+    for part in chunks(len(i), 32 * a.shape[1]):
         difference = a[i[part]].astype(np.float64) - b[j[part]]
         distances[part] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
     return distances

@@ -101,11 +101,16 @@ def recommend(summary: pd.DataFrame) -> tuple[dict[str, object], str]:
         "over_all_inputs": accuracy - float(row["final_accuracy"]),
         "over_original": accuracy - float(row["original_accuracy"]),
     }
-    return choice, _in_words(choice, row, highest, random)
+    finals = summary[summary["configuration"] == row["configuration"]]
+    return choice, _in_words(choice, row, highest, random, finals)
 
 
 def _in_words(
-    choice: dict[str, object], row: pd.Series, highest: pd.Series, random: pd.DataFrame
+    choice: dict[str, object],
+    row: pd.Series,
+    highest: pd.Series,
+    random: pd.DataFrame,
+    finals: pd.DataFrame,
 ) -> str:
     """Write the paragraph of `recommend`."""
     interval = choice["accuracy_interval"]
@@ -127,23 +132,31 @@ def _in_words(
             f"{round(highest['chosen_n_inputs']):,} inputs, {highest['chosen_seconds']:.1f} s, "
             f"{highest['chosen_accuracy']:.3f} on the test inputs)."
         )
-    alternatives = [
-        (
-            f"all {round(row['final_n_inputs']):,} inputs ({row['final_seconds']:.1f} s)",
-            choice["over_all_inputs"],
-        ),
-        ("no retraining", choice["over_original"]),
-    ]
+    alternatives = [("no retraining", choice["over_original"])]
+    takes_all = round(row["final_n_inputs"]) == choice["n_inputs"]
+    if takes_all:
+        sentences.append("These are all the inputs there are: here no order saves any.")
+    else:
+        all_inputs = f"all {round(row['final_n_inputs']):,} inputs in the same order"
+        alternatives.insert(0, (all_inputs, choice["over_all_inputs"]))
     if choice["metric"] == "random":
         sentences.append(
             f"No guidance metric is more than {TOLERANCE} more accurate than this random order on "
             f"the validation inputs."
         )
-    elif not np.isnan(choice["over_random"]):
+    elif len(random):
         n_random = round(random["chosen_n_inputs"].iloc[0])
-        alternatives.insert(0, (f"{n_random:,} inputs in random order", choice["over_random"]))
+        if not (takes_all and n_random == choice["n_inputs"]):  # else they are the same inputs
+            alternatives.insert(0, (f"{n_random:,} inputs in random order", choice["over_random"]))
     compared = [f"{_compared(difference)} {name}" for name, difference in alternatives]
-    sentences.append(f"Its accuracy is {', '.join(compared[:-1])} and {compared[-1]}.")
+    first = ", ".join(compared[:-1])
+    sentences.append(f"Its accuracy is {first}{' and ' if first else ''}{compared[-1]}.")
+    low, high = finals["final_accuracy"].min(), finals["final_accuracy"].max()
+    if high - low >= 0.0005:
+        sentences.append(
+            f"Retrained on all inputs, the same ones for every metric, accuracy still lies "
+            f"anywhere from {low:.3f} to {high:.3f}: differences of that size are chance."
+        )
     if choice["n_seeds"] == 1:
         sentences.append(
             "This is one run with one seed: small differences may be chance, and only repeated "
