@@ -166,8 +166,8 @@ def _candidates(
 ) -> np.ndarray:
     """Which products may belong to the nearest point, given the largest of each row.
 
-    Products (may be overwritten) are lower bounds, but for an error that depends on the query alone; so
-    each is raised to an upper bound, or the other side lowered, and compared with the largest.
+    Products are lower bounds, but for an error that depends on the query alone. Each is raised to
+    an upper bound (`closeness` may be overwritten) and compared with the largest lower bound.
     """
     tiny = 1e6 * float(np.finfo(closeness.dtype).tiny)  # products below it have no relative error
     slack = 2 * error * right_squares + tiny
