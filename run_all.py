@@ -56,8 +56,8 @@ def command_line() -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         default=[],
-        metavar="NAME=FILE",
-        help="read a data set from an .npz file of your own",
+        metavar="NAME=PATH",
+        help="images of a data set: a folder, an archive, an .npz file; else data/raw/NAME",
     )
     add(
         "--steps",
@@ -123,13 +123,13 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
         lists["attacks"] = options.attacks
     chosen = {name: check(name, values, list) for name, values in lists.items()}
     raw = checks.raw_files(options.raw, chosen["datasets"])
-    checks.names(chosen["datasets"], raw)
     checks.preset(options.preset)
     if options.jobs < 1:
         raise ValueError(f"--jobs: got {options.jobs}, expected at least 1")
     steps = steps_named(options.steps)
     workspace = Workspace(Path.cwd() / options.workspace if options.workspace else "")
     checks.writable(workspace)
+    checks.names(chosen["datasets"], raw, workspace)
     given = parse_settings(options.settings, known, OWN_OPTIONS)
     given |= {name: chosen[name] for name in ("metrics", "attacks") if name in chosen}
     values = {
@@ -142,7 +142,7 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
         workspace, chosen["datasets"], chosen["seeds"], chosen["configurations"], values
     )
     jobs = [job for job in everything if job.step in steps]
-    checks.inputs(jobs)
+    checks.inputs(jobs, download=not options.plan)
     return everything, jobs
 
 

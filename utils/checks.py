@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from utils.datasets import DATASETS, describe, load_splits, read_raw, split_sizes
+from utils.datasets import DATASETS, describe, is_at_hand, load_splits, read_raw, split
 from utils.parameters import PRESETS, ParameterError, check, did_you_mean, template_parameters
 from utils.pipeline import Job
 from utils.workspace import Workspace
@@ -23,12 +23,12 @@ def whole_numbers(name: str, words: Iterable[str]) -> list[int]:
 
 
 def raw_files(texts: Iterable[str], datasets: Iterable[str]) -> dict[str, str]:
-    """``NAME=FILE`` texts as a mapping of names to absolute paths."""
+    """``NAME=PATH`` texts as a mapping of names to absolute paths."""
     found = {}
     for text in texts:
         name, separator, path = text.partition("=")
         if not (separator and path):
-            raise ParameterError(f"--raw {text}: expected NAME=FILE")
+            raise ParameterError(f"--raw {text}: expected NAME=PATH")
         if name not in datasets:
             raise ParameterError(
                 f"--raw {name}: not among --datasets{did_you_mean(name, datasets)}"
@@ -37,14 +37,14 @@ def raw_files(texts: Iterable[str], datasets: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def names(datasets: Iterable[str], raw: Mapping[str, str]) -> None:
+def names(datasets: Iterable[str], raw: Mapping[str, str], workspace: Workspace) -> None:
     """Data sets must be known or brought by the user."""
     for name in datasets:
-        if name not in DATASETS and name not in raw:
+        if name not in DATASETS and not is_at_hand(name, raw.get(name, ""), workspace):
             known = ", ".join(DATASETS)
             raise ParameterError(
                 f"--datasets: got {name!r}, expected one of {known}{did_you_mean(name, DATASETS)}; "
-                f"bring your own with --raw {name}=FILE.npz"
+                f"bring your own with --raw {name}=PATH"
             )
 
 
@@ -69,8 +69,12 @@ def writable(workspace: Workspace) -> None:
         )
 
 
-def inputs(jobs: list[Job]) -> None:
-    """Values in range, data readable and whole, enough inputs for the points."""
+def inputs(jobs: list[Job], download: bool = True) -> None:
+    """Values in range, data readable and whole, enough inputs for the points.
+
+    Raw images that are not there are downloaded, so that a missing connection is known at once;
+    without `download` their data sets are not looked at.
+    """
     for job in jobs:
         for name, parameter in template_parameters(job.step.path).items():
             if name in job.parameters:
@@ -84,16 +88,20 @@ def inputs(jobs: list[Job]) -> None:
                     f"{job.workspace.root}, which is not there; run the steps before it too"
                 )
     for dataset in dict.fromkeys(job.dataset for job in jobs if job.dataset):
-        _counts([job for job in jobs if job.dataset == dataset])
+        _counts([job for job in jobs if job.dataset == dataset], download)
 
 
-def _counts(jobs: list[Job]) -> None:
+def _counts(jobs: list[Job], download: bool) -> None:
     """Enough images of one data set for what its jobs ask."""
     workspace, dataset = jobs[0].workspace, jobs[0].dataset
     first = next((job for job in jobs if job.step.id == "0.0"), None)
     if first:
-        raw = read_raw(dataset, first.parameters["raw"])
-        sizes = split_sizes(raw, first.parameters["n_images"])
+        given = first.parameters
+        if not (download or is_at_hand(dataset, given["raw"], workspace)):
+            return
+        raw = read_raw(dataset, given["raw"], workspace)
+        options = {name: given[name] for name in ("shares", "n_images", "split_by", "split_seed")}
+        sizes = split(dataset, raw, **options).sizes
     elif any(job.step.network for job in jobs):
         load_splits(dataset, workspace)
         sizes = describe(dataset, workspace)["n_images"]
