@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-LONGEST = ("test_smoke", "goldens", "test_execution", "test_attacks", "test_retraining")
+LONGEST = ("test_smoke", "goldens", "test_smoke_own", "test_execution", "test_attacks", "test_retraining")
 """Groups of tests that start first, so that no core waits at the end."""
 
 

@@ -119,7 +119,7 @@ def _draw(
     targets = np.floor(exact).astype(int)
     most = np.lexsort((rng.random(len(classes)), targets - exact))  # largest remainders first
     targets[most[: size - targets.sum()]] += 1
-    taken = []
+    taken = [np.empty(0, int)]
     for label, target in zip(classes, targets, strict=True):
         members = np.flatnonzero(labels == label)
         names, sizes = np.unique(groups[members], return_counts=True)

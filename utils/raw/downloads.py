@@ -50,7 +50,7 @@ def fetch(dataset: str, folder: Path, tell: Tell) -> None:
         download.into(unfinished, tell)
         unfinished.rename(folder)
     except Exception as error:  # each of the libraries has its own for "no internet"
-        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
             f"{dataset}: no raw images in {folder} and no download ({reason}); "
             f"get {download.where} and put it there, or give its path with --raw {dataset}=PATH"
@@ -75,7 +75,7 @@ def download_file(url: str, path: Path, md5: str, tell: Tell) -> None:
                 tell(f"{file.tell() / 2**20:,.0f} of {whole / 2**20:,.0f} MiB downloaded")
                 last = time.monotonic()
     if digest.hexdigest() != md5:
-        raise ValueError(f"{url} came with MD5 {digest.hexdigest()}, expected {md5}")
+        raise ValueError(f"the file came with MD5 {digest.hexdigest()}, expected {md5}")
 
 
 def _keras(name: str) -> Callable[[Path, Tell], None]:

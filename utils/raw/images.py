@@ -50,7 +50,7 @@ def decode(content: bytes, shape: Shape) -> np.ndarray:
     aspect ratio.
     """
     height, width, channels = shape
-    image = Image.open(BytesIO(content))
+    image = _open(content)
     image.draft(None, (2 * width, 2 * height))  # a JPEG much too large is decoded in part
     image = _plain(image, gray=channels == 1)
     if image.size != (width, height):
@@ -64,17 +64,21 @@ def decode(content: bytes, shape: Shape) -> np.ndarray:
 
 def look(content: bytes) -> tuple[int, int, bool]:
     """Height and width of an image, and whether it shows colours."""
-    image = _plain(Image.open(BytesIO(content)), gray=False)
+    image = _plain(_open(content), gray=False)
     pixels = np.asarray(image, np.float32)
     spread = np.ptp(pixels, axis=-1).max() if pixels.ndim == 3 else 0
     return image.height, image.width, bool(spread > 16)  # JPEG makes gray a little coloured
 
 
-def _plain(image: Image.Image, gray: bool) -> Image.Image:
-    """Mode L or RGB, or F in [0, 1] for gray images of more than 8 bits."""
+def _open(content: bytes) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = ImageOps.exif_transpose(image)
+        return Image.open(BytesIO(content))
+
+
+def _plain(image: Image.Image, gray: bool) -> Image.Image:
+    """Mode L or RGB, or F in [0, 1] for gray images of more than 8 bits."""
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         pixels = np.asarray(image, np.float32) / np.float32(1 if image.mode == "F" else 65535)
         if not (pixels.min() >= 0 and pixels.max() <= 1):
