@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -258,17 +259,32 @@ def test_nothing_understood_is_one_line(tmp_path):
 
 
 @pytest.fixture
-def offline(monkeypatch):
-    """No connection, whatever this machine has; names of packages stay importable."""
+def packages(tmp_path, monkeypatch):
+    """Stands for Keras and kagglehub: a function that says what their functions do."""
+
+    def write(load_data, dataset_download):
+        keras = f"import numpy as np\ndef load_data():\n    {load_data}"
+        names = ("cifar10", "mnist", "fashion_mnist", "__init__")
+        files = {f"keras/datasets/{name}.py": keras.encode() for name in names}
+        files["keras/__init__.py"] = b""
+        kaggle = f"def dataset_download(name):\n    {dataset_download}"
+        root = write_folder(tmp_path / "packages", {**files, "kagglehub.py": kaggle.encode()})
+        monkeypatch.setenv("PYTHONPATH", str(root))
+        monkeypatch.syspath_prepend(root)
+        monkeypatch.delitem(sys.modules, "kagglehub", raising=False)
+
+    return write
+
+
+@pytest.fixture
+def offline(monkeypatch, packages):
+    """No connection, whatever this machine has."""
 
     def fail(*_, **__):
-        raise OSError("URL fetch failure: no connection\nTry again")
-
-    class Module:
-        load_data = dataset_download = fail
+        raise OSError("no connection")
 
     monkeypatch.setattr(downloads.urllib.request, "urlopen", fail)
-    monkeypatch.setattr(downloads.importlib, "import_module", lambda name: Module)
+    packages(*["raise OSError('no connection')"] * 2)
 
 
 @pytest.mark.parametrize("dataset", downloads.DOWNLOADS)
@@ -300,22 +316,17 @@ def test_a_download_is_checked_and_kept(tmp_path, monkeypatch):
     assert said == ["downloading gtsrb", "downloading gtsrb"]
 
 
-def test_keras_and_kaggle_downloads_are_kept(tmp_path, monkeypatch):
-    x, y = np.zeros((30, 28, 28), np.uint8), np.arange(30) % 10
+def test_keras_and_kaggle_downloads_are_kept(tmp_path, packages):
     kaggle = write_folder(
         tmp_path / "cache",
         tree("seg_train/seg_train", "seg_test/seg_test",
              classes=datasets.DATASETS["intel"].class_names),
     )  # fmt: skip
-
-    class Module:
-        load_data = staticmethod(lambda: ((x, y), (x, y)))
-        dataset_download = staticmethod(lambda name: str(kaggle))
-
-    monkeypatch.setattr(downloads.importlib, "import_module", lambda name: Module)
+    one = "np.zeros((30, 28, 28), np.uint8), np.arange(30) % 10"
+    packages(f"return ({one}), ({one})", f"return {str(kaggle)!r}")
     place = Workspace(tmp_path / "w")
     assert len(datasets.read_raw("mnist", "", place).labels) == 60
     assert (place.raw("mnist") / "mnist.npz").exists()
     assert counts(datasets.read_raw("intel", "", place)) == {"test": 24, "train": 24}
-    monkeypatch.setattr(downloads.importlib, "import_module", lambda name: None)
+    packages("raise OSError", "raise OSError")  # not asked again
     assert len(datasets.read_raw("mnist", "", place).labels) == 60
