@@ -43,7 +43,7 @@ def plan_split(
     n_images : int, default=0
         Keep a stratified subset of at most so many images; 0 keeps all.
     split_by : {"image", "track"}
-        By track, all images of one track are on the same side, and the shares are approximate.
+        By track, all images of one track are on the same side, and shares are of tracks.
     split_seed : int, default=0
         The same seed gives the same split.
 
@@ -62,12 +62,12 @@ def plan_split(
     groups = _groups(raw, pools["train"], split_by)
     weights = dict(zip(("train", "val", "test"), shares, strict=True))
     weights = {p: w for p, w in weights.items() if p not in given}
-    open_, n_open = pools["train"], len(pools["train"])
-    chosen = np.full(n_open, "train", dtype="U5")
+    open_, n_groups = pools["train"], len(np.unique(groups))
+    chosen = np.full(len(open_), "train", dtype="U5")
     for part in [p for p in ("test", "val") if p in weights]:
         if weights[part] <= 0:
             raise ValueError(f"shares: got none for {part}, and the data set names no such images")
-        size = round(n_open * weights[part] / sum(weights.values()))
+        size = round(n_groups * weights[part] / sum(weights.values()))
         left = np.flatnonzero(chosen == "train")
         taken = _draw(raw.labels[open_[left]], groups[left], size, rng, keep=1)
         chosen[left[taken]] = part
@@ -110,24 +110,21 @@ def _groups(raw: Raw, positions: np.ndarray, split_by: str) -> np.ndarray:
 def _draw(
     labels: np.ndarray, groups: np.ndarray, size: int, rng: np.random.Generator, keep: int = 0
 ) -> np.ndarray:
-    """Positions of about `size` images, stratified; exactly so many if groups are single images.
+    """Positions of the images of `size` groups, stratified; all of a group have one label.
 
     Each class gives in proportion, rounded so that the sum is right, and keeps `keep` groups.
     """
-    classes, counts = np.unique(labels, return_counts=True)
-    exact = counts * size / max(counts.sum(), 1)
+    names, first = np.unique(groups, return_index=True)
+    classes, counts = np.unique(labels[first], return_counts=True)
+    exact = counts * size / max(len(names), 1)
     targets = np.floor(exact).astype(int)
     most = np.lexsort((rng.random(len(classes)), targets - exact))  # largest remainders first
     targets[most[: size - targets.sum()]] += 1
-    taken = [np.empty(0, int)]
-    for label, target in zip(classes, targets, strict=True):
-        members = np.flatnonzero(labels == label)
-        names, sizes = np.unique(groups[members], return_counts=True)
-        order = rng.permutation(len(names))
-        before = np.cumsum(sizes[order]) - sizes[order]
-        drawn = names[order[before < target]][: len(names) - keep]
-        taken.append(members[np.isin(groups[members], drawn)])
-    return np.sort(np.concatenate(taken))
+    drawn = [
+        rng.permutation(names[labels[first] == label])[: min(target, count - keep)]
+        for label, target, count in zip(classes, targets, counts, strict=True)
+    ]
+    return np.flatnonzero(np.isin(groups, np.concatenate([names[:0], *drawn])))
 
 
 def _in_words(weights: dict[str, float], given: Sequence[str], split_by: str) -> str:
