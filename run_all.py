@@ -75,7 +75,7 @@ def command_line() -> argparse.ArgumentParser:
     many("--seeds", "N", ["0"], "default: 0; each repeats the study")
     one("--preset", "NAME", "quick", f"{', '.join(PRESETS)}; default: quick")
     more("--set", "NAME=VALUE", "any parameter of a template, e.g. epsilon=0.1 points=20")
-    more("--raw", "NAME=FILE", "read a data set from an .npz file of your own")
+    more("--raw", "NAME=PATH", "images of a data set: folder, archive or .npz; else data/raw/NAME")
     many("--steps", "N", [s.id for s in STEPS], "0 to 5, or ids such as 5.2; default: all")
     one("--jobs", "N", str(cores()), f"notebooks at a time; default: one a core, {cores()} here")
     one("--workspace", "FOLDER", "", "where data/, models/, reports/ go; default: the checkout")
@@ -131,7 +131,6 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
         lists["attacks"] = options.attacks
     chosen = {name: check(name, values, list) for name, values in lists.items()}
     raw = checks.raw_files(options.raw, chosen["datasets"])
-    checks.names(chosen["datasets"], raw)
     checks.preset(options.preset)
     (workers,) = checks.whole_numbers("--jobs", [options.jobs])
     if not 1 <= workers <= 1024:
@@ -139,6 +138,7 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
     steps = steps_named(options.steps)
     workspace = Workspace(Path.cwd() / options.workspace if options.workspace else "")
     checks.writable(workspace)
+    checks.names(chosen["datasets"], raw, workspace)
     given = parse_settings(options.set, known, OWN_OPTIONS)
     given |= {name: chosen[name] for name in ("metrics", "attacks") if name in chosen}
     values = {
@@ -151,7 +151,7 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
         workspace, chosen["datasets"], chosen["seeds"], chosen["configurations"], values
     )
     jobs = [job for job in everything if job.step in steps]
-    checks.inputs(everything, jobs, rule_of(options))
+    checks.inputs(everything, jobs, rule_of(options), download=not options.plan)
     return everything, jobs
 
 

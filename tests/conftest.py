@@ -13,7 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-LONGEST = ("test_smoke", "goldens", "test_execution", "test_attacks", "test_retraining")
+LONGEST = (
+    "test_smoke", "goldens", "test_smoke_own", "test_execution", "test_attacks", "test_retraining"
+)  # fmt: skip
 """Groups of tests that start first, so that no core waits at the end."""
 
 

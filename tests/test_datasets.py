@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from utils.datasets import Raw, load_splits, read_raw, save_splits, split, split_sizes
+from tests.pictures import tree, write_folder
+from utils.datasets import describe, load_splits, read_raw, read_splits, save_splits, split
+from utils.raw.arrays import from_parts
 from utils.workspace import Workspace
 
 
@@ -18,48 +20,46 @@ def colours(n=60, classes=3, seed=0):
 
 
 def raw_of(images, labels, classes=3):
-    return Raw(
-        images.astype(np.float32) / 255,
-        labels.astype(np.int64),
-        [*map(str, range(classes))],
-        "made",
-    )
+    return from_parts({"": (images, labels)}, "made", [*map(str, range(classes))])
+
+
+def splits_of(raw, **options):
+    plan = split("mine", raw, **options)
+    return read_splits(raw, plan, raw.found_shape())[0]
 
 
 def test_digits_are_read_as_they_are():
     raw = read_raw("digits")
-    assert raw.images.shape == (1797, 8, 8, 1) and raw.images.dtype == np.float32
-    assert raw.images.min() == 0 and raw.images.max() == 1
+    images, broken = raw.read(np.arange(1797), raw.found_shape())
+    assert images.shape == (1797, 8, 8, 1) and images.dtype == np.float32 and not broken
+    assert images.min() == 0 and images.max() == 1
     assert np.bincount(raw.labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
 
 
-def test_splits_are_disjoint_stratified_and_seeded():
-    raw = raw_of(*colours(200, 4), classes=4)
-    raw = raw._replace(images=raw.images + np.arange(200)[:, None, None, None] * 1e-4)  # all differ
-    parts = split(raw, split_seed=3)
-    assert [len(parts.y_train), len(parts.y_val), len(parts.y_test)] == [140, 40, 20]
-    for y in (parts.y_train, parts.y_val, parts.y_test):
-        assert len(set(np.bincount(y))) == 1
-    pixels = [{image.tobytes() for image in x} for x in (parts.x_train, parts.x_val, parts.x_test)]
-    assert len(set.union(*pixels)) == 200  # every image is in one split only
-    again, other = split(raw, split_seed=3), split(raw, split_seed=4)
-    assert np.array_equal(parts.x_train, again.x_train)
-    assert not np.array_equal(parts.x_train, other.x_train)
+def test_splits_hold_the_images_of_the_plan():
+    images, labels = colours(90)
+    images[..., 0] = np.arange(90)[:, None, None]  # every image tells its number
+    raw = raw_of(images, labels)
+    plan = split("mine", raw, shares=[80, 10, 10], split_seed=3)
+    parts, broken = read_splits(raw, plan, raw.found_shape())
+    assert not broken and plan.sizes == {"train": 72, "val": 9, "test": 9}
+    for name in ("train", "val", "test"):
+        x, y, positions = getattr(parts, f"x_{name}"), getattr(parts, f"y_{name}"), plan._asdict()
+        assert np.array_equal(np.round(x[:, 0, 0, 0] * 255), positions[name])
+        assert np.array_equal(y, labels[positions[name]])
 
 
-@pytest.mark.parametrize(("n", "n_images"), [(200, 0), (200, 60), (97, 0), (131, 77), (50, 500)])
-def test_split_sizes_are_known_beforehand(n, n_images):
-    raw = raw_of(*colours(n))
-    parts = split(raw, n_images=n_images)
-    sizes = {s: len(getattr(parts, f"y_{s}")) for s in ("train", "val", "test")}
-    assert split_sizes(raw, n_images) == sizes
+def test_images_that_do_not_fit_in_memory_are_refused():
+    raw = raw_of(*colours(90))
+    with pytest.raises(ValueError, match="image_size: 90 images of 99999x99999x3 need"):
+        read_splits(raw, split("mine", raw), (99_999, 99_999, 3))
 
 
 def test_written_splits_are_read_back_and_duplicates_counted(tmp_path):
     place = Workspace(tmp_path)
     images, labels = colours()
     raw = raw_of(np.tile(images[:30], (2, 1, 1, 1)), np.tile(labels[:30], 2))
-    parts = split(raw)
+    parts = splits_of(raw)
     description = save_splits(place, "mine", parts, raw)
     back = load_splits("mine", place)
     for a, b in zip(parts, back, strict=True):
@@ -71,24 +71,33 @@ def test_written_splits_are_read_back_and_duplicates_counted(tmp_path):
     assert description["duplicates_across_splits"] == in_val + in_test > 0
 
 
+def test_broken_images_are_in_no_split(tmp_path):
+    files = {**tree(n=20), "red/broken.png": b"", "blue/broken.png": b""}
+    raw = read_raw("mine", write_folder(tmp_path / "in", files))
+    plan = split("mine", raw)
+    parts, broken = read_splits(raw, plan, (10, 8, 3), max_broken=2)
+    assert sorted(b.name for b in broken) == ["blue/broken.png", "red/broken.png"]
+    assert sum(plan.sizes.values()) == 62
+    assert sum(len(y) for y in (parts.y_train, parts.y_val, parts.y_test)) == 60
+    for x, y in ((parts.x_train, parts.y_train), (parts.x_val, parts.y_val)):
+        assert np.array_equal(x.mean((1, 2)).argmax(1), 2 - y)  # labels still fit
+    save_splits(Workspace(tmp_path), "mine", parts, raw, broken=broken)
+    listed = describe("mine", Workspace(tmp_path))["broken"]
+    assert sorted(listed)[0] == ["blue/broken.png", "empty or unreadable"]
+
+
 def test_an_npz_file_of_the_users_own(tmp_path):
     images, labels = colours()
     np.savez(tmp_path / "a.npz", x=images, y=labels, class_names=["red", "green", "blue"])
     raw = read_raw("mine", tmp_path / "a.npz")
-    assert raw.images.shape == (60, 6, 6, 3) and raw.images.max() <= 1
-    assert np.allclose(raw.images, images / 255)
+    read, _ = raw.read(np.arange(60), raw.found_shape())
+    assert read.shape == (60, 6, 6, 3) and np.allclose(read, images / 255)
     assert raw.class_names == ["red", "green", "blue"]
     np.savez(tmp_path / "b.npz", x_train=images[:40, ..., 0], y_train=labels[:40],
              x_test=images[40:, ..., 0], y_test=labels[40:, None])  # fmt: skip
-    assert read_raw("mine", tmp_path / "b.npz").images.shape == (60, 6, 6, 1)
-
-
-def test_real_mnist(raw_real):
-    raw = read_raw("mnist", raw_real / "mnist.npz")
-    assert raw.images.shape == (70000, 28, 28, 1)
-    assert np.bincount(raw.labels).tolist() == [
-        6903, 7877, 6990, 7141, 6824, 6313, 6876, 7293, 6825, 6958
-    ]  # fmt: skip
+    raw = read_raw("mine", tmp_path / "b.npz")
+    assert raw.found_shape() == (6, 6, 1)
+    assert split("mine", raw).sizes == {"train": 31, "val": 9, "test": 20}
 
 
 def broken_npz(path, **changes):
@@ -103,6 +112,8 @@ def broken_npz(path, **changes):
         ({"y": None}, "expected arrays x_train, y_train, x_test, y_test or x, y; got x"),
         ({"x": np.zeros((60, 6), np.uint8)}, r"expected images of shape .* got \(60, 6\)"),
         ({"x": np.full((60, 6, 6), np.nan)}, "no NaN, got nan"),
+        ({"x": np.zeros((60, 3, 6, 6))}, "expected 1, 3 or 4 channels, last"),
+        ({"x": np.full((60, 6, 6), -1)}, r"expected image values in 0\.\.255, got -1"),
         ({"x": np.full((60, 6, 6), 3.0)}, r"expected image values in \[0, 1\] .* got 3 to 3"),
         ({"x": np.array(["a"] * 60).reshape(60, 1, 1)}, "expected numbers"),
         ({"y": np.zeros(59, int)}, "expected 60 int64 labels"),
@@ -138,7 +149,7 @@ def test_missing_truncated_and_pickled_files(tmp_path):
 def test_damaged_arrays_are_refused(tmp_path):
     place = Workspace(tmp_path)
     raw = raw_of(*colours())
-    save_splits(place, "mine", split(raw), raw)
+    save_splits(place, "mine", splits_of(raw), raw)
     path = place.data("mine") / "x_val.npy"
     good = np.load(path)
     for bad, message in [
@@ -163,4 +174,4 @@ def test_classes_too_small_to_split():
     labels = np.where(labels == 2, 1, labels)
     labels[0] = 2
     with pytest.raises(ValueError, match=r"at least 3 images a class to split them, got 2 \(1\)"):
-        split(raw_of(images, labels))
+        splits_of(raw_of(images, labels))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, run_all
+from tests.pictures import tree, write_folder, write_zip
 
 
 def test_list_names_everything():
@@ -33,6 +34,16 @@ def not_an_npz(tmp_path):
     with open(tmp_path / "bad.npz", "wb") as file:
         np.save(file, np.zeros(3))
     return ["--datasets", "mine", "--raw", f"mine={tmp_path / 'bad.npz'}"]
+
+
+def folder(tmp_path, files, *options):
+    path = write_folder(tmp_path / "pictures", files)
+    return ["--datasets", "mine", "--raw", f"mine={path}", "--preset", "study", *options]
+
+
+def outside(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {**tree(), "../out.png": b""})
+    return ["--datasets", "mine", "--raw", f"mine={path}"]
 
 
 BAD_INPUT = {
@@ -73,6 +84,21 @@ BAD_INPUT = {
     ),
     "raw of nothing": (["--raw", "mnist=x.npz"], "--raw mnist: not among --datasets"),
     "raw missing": (["--datasets", "mine", "--raw", "mine=/none.npz"], "not found"),
+    "raw without images": (lambda p: folder(p, {"red/a.txt": b""}), "no images found; expected"),
+    "one class": (lambda p: folder(p, tree(classes=["red"])), "got only red"),
+    "small classes": (lambda p: folder(p, tree(n=2)), "at least 3 images a class"),
+    "points of a folder": (lambda p: folder(p, tree(n=10)), "points: got 20, expected at most 3"),
+    "tracks": (lambda p: folder(p, tree(), "--set", "split_by=track"), "split_by: got 'track'"),
+    "split_by": (["--set", "split_by=tracks"], "did you mean 'track'?"),
+    "shares": (["--set", "shares=70 20 20"], "three whole numbers that sum to 100"),
+    "color": (["--set", "color=grey"], "did you mean 'gray'?"),
+    "image size": (["--set", "image_size=2"], "at least 4 and at most 1024"),
+    "classes of gtsrb": (
+        lambda p: ["--datasets", "gtsrb", *folder(p, tree())[2:3],
+                   f"gtsrb={write_folder(p / 'in', tree())}"],
+        "expected the 43 classes of gtsrb, got 3",
+    ),
+    "path outside": (outside, "refused, it holds a file that points outside: ../out.png"),
     "NaN": (lambda p: bad_npz(p, x=np.full((90, 6, 6), np.nan)), "no NaN"),
     "labels": (lambda p: bad_npz(p, y=np.full(90, -2)), "expected labels in 0"),
     "shape": (lambda p: bad_npz(p, x=np.zeros((90, 6))), "expected images of shape"),

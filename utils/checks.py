@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from utils.datasets import DATASETS, SPLITS, describe, load_splits, read_raw, split
+from utils.datasets import DATASETS, describe, is_at_hand, load_splits, read_raw, split
 from utils.freshness import status
 from utils.parameters import PRESETS, ParameterError, check, did_you_mean, template_parameters
 from utils.pipeline import Job
@@ -25,12 +25,12 @@ def whole_numbers(name: str, words: Iterable[str]) -> list[int]:
 
 
 def raw_files(texts: Iterable[str], datasets: Iterable[str]) -> dict[str, str]:
-    """``NAME=FILE`` texts as a mapping of names to absolute paths."""
+    """``NAME=PATH`` texts as a mapping of names to absolute paths."""
     found = {}
     for text in texts:
         name, separator, path = text.partition("=")
         if not (separator and path):
-            raise ParameterError(f"--raw {text}: expected NAME=FILE")
+            raise ParameterError(f"--raw {text}: expected NAME=PATH")
         if name not in datasets:
             raise ParameterError(
                 f"--raw {name}: not among --datasets{did_you_mean(name, datasets)}"
@@ -39,14 +39,14 @@ def raw_files(texts: Iterable[str], datasets: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def names(datasets: Iterable[str], raw: Mapping[str, str]) -> None:
+def names(datasets: Iterable[str], raw: Mapping[str, str], workspace: Workspace) -> None:
     """Data sets must be known or brought by the user."""
     for name in datasets:
-        if name not in DATASETS and name not in raw:
+        if name not in DATASETS and not is_at_hand(name, raw.get(name, ""), workspace):
             known = ", ".join(DATASETS)
             raise ParameterError(
                 f"--datasets: got {name!r}, expected one of {known}{did_you_mean(name, DATASETS)}; "
-                f"bring your own with --raw {name}=FILE.npz"
+                f"bring your own with --raw {name}=PATH"
             )
 
 
@@ -82,7 +82,7 @@ def writable(workspace: Workspace) -> None:
                 folder.rmdir()
 
 
-def inputs(everything: list[Job], jobs: list[Job], rule: str) -> None:
+def inputs(everything: list[Job], jobs: list[Job], rule: str, download: bool = True) -> None:
     """Values in range, data readable and whole, enough inputs for the points.
 
     Parameters
@@ -93,6 +93,9 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str) -> None:
         Those of the steps asked for.
     rule : {"content", "force", "trust"}
         See `utils.freshness.status`.
+    download : bool, default=True
+        Download raw images that are not there, so that a missing connection is known at once;
+        without, their data sets are not looked at.
     """
     for job in jobs:
         for name, parameter in template_parameters(job.step.path).items():
@@ -110,19 +113,20 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str) -> None:
                 f"add {job.step.id} to --steps, or use --trust-existing"
             )
     for dataset in dict.fromkeys(job.dataset for job in jobs if job.dataset):
-        _counts([job for job in jobs if job.dataset == dataset])
+        _counts([job for job in jobs if job.dataset == dataset], download)
 
 
-def _counts(jobs: list[Job]) -> None:
+def _counts(jobs: list[Job], download: bool) -> None:
     """Enough images of one data set for what its jobs ask."""
     workspace, dataset = jobs[0].workspace, jobs[0].dataset
     first = next((job for job in jobs if job.step.id == "0.0"), None)
     if first:
-        raw = read_raw(dataset, first.parameters["raw"])
-        parts = split(
-            raw, n_images=first.parameters["n_images"], split_seed=first.parameters["split_seed"]
-        )
-        sizes = {name: len(getattr(parts, f"y_{name}")) for name in SPLITS}
+        given = first.parameters
+        if not (download or is_at_hand(dataset, given["raw"], workspace)):
+            return
+        raw = read_raw(dataset, given["raw"], workspace)
+        options = {name: given[name] for name in ("shares", "n_images", "split_by", "split_seed")}
+        sizes = split(dataset, raw, **options).sizes
     elif any(job.step.network for job in jobs):
         load_splits(dataset, workspace)
         sizes = describe(dataset, workspace)["n_images"]

@@ -1,346 +1,255 @@
-"""Data sets: what they are, reading raw files, splitting, the six arrays of later steps."""
+"""Data sets: what they are, and the way from raw images to the arrays of later steps."""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from utils.workspace import Workspace, atomic, read_json, write_json
+from utils.raw.arrays import Arrays, from_parts
+from utils.raw.base import Broken, Raw, Shape, Tell
+from utils.raw.downloads import DOWNLOADS, fetch
+from utils.raw.sources import locate, open_raw
+from utils.splits import (
+    SPLITS,
+    Splits,
+    check_images,
+    count_duplicates,
+    describe,
+    load_splits,
+    save_splits,
+)
+from utils.splitting import Plan, Shares, plan_split
+from utils.workspace import Workspace
 
-SPLITS = ("train", "val", "test")
-Shares = tuple[float, float, float]
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "Dataset",
+    "Splits",
+    "check_images",
+    "count_duplicates",
+    "describe",
+    "image_shape",
+    "load_splits",
+    "read_raw",
+    "read_splits",
+    "save_splits",
+    "split",
+]
+
 STUDY_SHARES: Shares = (0.7, 0.2, 0.1)
 """Shares of training, validation and test images, as in the study."""
-
-
-class Raw(NamedTuple):
-    """Images and labels as read, before they are split."""
-
-    images: np.ndarray
-    """(n, h, w, c) float32 in [0, 1]"""
-    labels: np.ndarray
-    """(n,) int64"""
-    class_names: list[str]
-    source: str
-    """Where they came from, in words."""
-
-
-class Splits(NamedTuple):
-    """Six arrays: images (n, h, w, c) float32 in [0, 1] and labels (n,) int64 of each split."""
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_val: np.ndarray
-    y_val: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
 
 
 @dataclass(frozen=True)
 class Dataset:
     """One entry of the registry.
 
-    Adding a data set that ships with a package is one entry here; a data set in an .npz file
-    needs none: ``run_all.py --raw NAME=FILE``.
+    The user's own images need none: ``run_all.py --raw NAME=PATH``.
     """
 
     id: str
     title: str
-    reader: Callable[[], Raw]
+    class_names: tuple[str, ...] = ()
+    """In the order of their numbers; empty: as found."""
+    image_size: int = 0
+    """Side in pixels; 0: as found."""
+    color: str = "auto"
+    """gray, rgb, or auto: as found."""
     shares: Shares = STUDY_SHARES
+    parts: str = "own"
+    """What becomes of official training and test images: they stay what they are ("own"), are
+    split anew together ("joined"), or only the training images are used ("train")."""
+    reader: Callable[[], Raw] | None = None
+    """For a data set that ships with a package; others are found or downloaded."""
     study: Mapping[str, object] = field(default_factory=dict)
     """Values of the preset ``study`` that are this data set's own."""
 
 
-def _read_digits() -> Raw:
+def _read_digits() -> Arrays:
     from sklearn.datasets import load_digits  # slow to import, and needed for this data set only
 
     images, labels = load_digits(return_X_y=True)
-    images = (images / 16).astype(np.float32).reshape(-1, 8, 8, 1)
-    return Raw(
-        images, labels.astype(np.int64), [str(i) for i in range(10)], "scikit-learn's load_digits"
-    )
+    images = (images / 16).astype(np.float32).reshape(-1, 8, 8)
+    raw = from_parts({"": (images, labels)}, "digits")
+    return replace(raw, source="scikit-learn's load_digits")
 
+
+_TRAFFIC_SIGNS = (
+    "20 km/h", "30 km/h", "50 km/h", "60 km/h", "70 km/h", "80 km/h", "end of 80 km/h", "100 km/h",
+    "120 km/h", "no passing", "no passing for trucks", "right of way", "priority road", "yield",
+    "stop", "no vehicles", "no trucks", "no entry", "caution", "curve left", "curve right",
+    "double curve", "bumpy road", "slippery road", "road narrows", "road work", "traffic signals",
+    "pedestrians", "children", "bicycles", "ice or snow", "wild animals", "end of limits",
+    "turn right", "turn left", "ahead only", "ahead or right", "ahead or left", "keep right",
+    "keep left", "roundabout", "end of no passing", "end of no passing for trucks",
+)  # fmt: skip
+_CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CLOTHES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker",
+            "bag", "ankle boot")  # fmt: skip
+_DIGITS = tuple(map(str, range(10)))
 
 DATASETS: dict[str, Dataset] = {
     entry.id: entry
     for entry in [
-        Dataset("digits", "handwritten digits, 8x8, in scikit-learn: no download", _read_digits),
+        Dataset("digits", "handwritten digits, 8x8, in scikit-learn: no download",
+                _DIGITS, reader=_read_digits),
+        Dataset("gtsrb", "German traffic signs, 43 classes, 48x48; the official training images",
+                _TRAFFIC_SIGNS, 48, "gray", (0.8, 0.1, 0.1), "train",
+                study={"epochs": 10, "batch_size": 64, "n_adversarial": 3921}),
+        Dataset("intel", "natural scenes, 6 classes, 48x48; official test images",
+                ("buildings", "forest", "glacier", "mountain", "sea", "street"),
+                48, "gray", (0.8, 0.2, 0), "own",
+                study={"epochs": 20, "batch_size": 128, "n_adversarial": 3000}),
+        Dataset("cifar", "CIFAR-10: animals and vehicles, 10 classes, 32x32",
+                _CIFAR, 32, "gray", parts="joined",
+                study={"epochs": 20, "batch_size": 64, "n_adversarial": 6000}),
+        Dataset("mnist", "handwritten digits, 10 classes, 28x28",
+                _DIGITS, 28, "gray", parts="joined",
+                study={"epochs": 10, "batch_size": 64, "n_adversarial": 6999}),
+        Dataset("fashion", "Fashion-MNIST: clothes, 10 classes, 28x28",
+                _CLOTHES, 28, "gray", parts="joined",
+                study={"epochs": 10, "batch_size": 64, "n_adversarial": 6999}),
     ]
-}
+}  # fmt: skip
 
 
-def read_raw(dataset: str, raw: str | Path = "") -> Raw:
-    """Read a data set whole: a registered one by its name, any other from an .npz file.
+def _entry(dataset: str) -> Dataset:
+    return DATASETS.get(dataset) or Dataset(dataset, "of the user's own")
+
+
+def is_at_hand(dataset: str, raw: str | Path, workspace: Workspace) -> bool:
+    """Whether `read_raw` works without a download."""
+    return _entry(dataset).reader is not None or locate(dataset, raw, workspace) is not None
+
+
+def read_raw(
+    dataset: str,
+    raw: str | Path = "",
+    workspace: Workspace | str | Path = "",
+    tell: Tell = print,
+) -> Raw:
+    """List the raw images of a data set; nothing is decoded yet.
 
     Parameters
     ----------
     dataset : str
-        A key of `DATASETS`, or the user's own name when `raw` is given.
+        A key of `DATASETS`, or the user's own name.
     raw : str or Path, default=""
-        An .npz file with ``x_train``, ``y_train``, ``x_test``, ``y_test`` (as Keras ships its data
-        sets; they are joined, then split anew) or with ``x`` and ``y``; optionally ``class_names``.
-        Images are (n, h, w) or (n, h, w, c), integers in 0..255 or floats in 0..1.
+        A folder or file, understood by looking at it: class folders, also in ``train/``, ``val/``
+        and ``test/``; an archive of these; an .npz file; IDX files. Empty: ``data/raw/<dataset>``
+        in the workspace, or what a package ships, or a download to there.
+    workspace : Workspace, str or Path, default=""
+    tell : callable
+        Gets lines of progress of a download.
 
     Raises
     ------
     ValueError
-        If the data set is unknown, or the file is missing, damaged or holds something else.
+        If there is nothing, or it is damaged or something else; one line says what to do.
     """
-    if raw:
-        return _read_npz(Path(raw))
-    if dataset not in DATASETS:
+    workspace = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
+    entry = _entry(dataset)
+    path = locate(dataset, raw, workspace)
+    if path is None and entry.reader:
+        return entry.reader()
+    if path is None and dataset not in DOWNLOADS:
         known = ", ".join(DATASETS)
         raise ValueError(
-            f"data set {dataset!r}: not known ({known}); bring it with --raw {dataset}=FILE.npz"
+            f"data set {dataset!r}: not known ({known}), and no {workspace.raw(dataset)}; "
+            f"bring it with --raw {dataset}=PATH"
         )
-    return DATASETS[dataset].reader()
+    if path is None:
+        path = workspace.raw(dataset)
+        fetch(dataset, path, tell)
+    found = open_raw(path)
+    if entry.parts == "train" and (found.parts == "train").any():
+        found = found.only(found.parts == "train")
+    if entry.parts != "own":
+        found = replace(found, parts=np.full(len(found.labels), ""))
+    return replace(found, class_names=_class_names(entry, found, path))
 
 
-def _read_npz(path: Path) -> Raw:
-    try:
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise ValueError(f"raw file {path}: not found; give the path of an .npz file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"raw file {path}: not a readable .npz file ({error})") from None
-    parts = (
-        [("x", "y")]
-        if "x" in arrays
-        else [(f"x_{s}", f"y_{s}") for s in SPLITS if f"x_{s}" in arrays]
-    )
-    if not parts or any(y not in arrays for _, y in parts):
-        found = ", ".join(arrays) or "nothing"
+def _class_names(entry: Dataset, found: Raw, path: Path) -> list[str]:
+    """The registry's names for numbered classes, else those found; as many as there should be."""
+    if not entry.class_names:
+        return found.class_names
+    if len(found.class_names) != len(entry.class_names):
         raise ValueError(
-            f"raw file {path}: expected arrays x_train, y_train, x_test, y_test or x, y; "
-            f"got {found}"
+            f"raw images {path}: expected the {len(entry.class_names)} classes of {entry.id}, "
+            f"got {len(found.class_names)}; for other images choose a name of your own"
         )
-    images = [_unit_range(arrays[x], f"{path}: {x}") for x, _ in parts]
-    if len({part.shape[1:] for part in images}) > 1:
-        shapes = ", ".join(str(part.shape[1:]) for part in images)
-        raise ValueError(f"raw file {path}: expected images of one shape, got {shapes}")
-    images = np.concatenate(images)
-    labels = np.concatenate([_integer_labels(arrays[y], f"{path}: {y}") for _, y in parts])
-    n_classes = _count_classes(labels, arrays.get("class_names"), path)
-    names = [str(n) for n in arrays.get("class_names", range(n_classes))]
-    check_images(images, labels, n_classes, str(path))
-    return Raw(images, labels, names, path.name)
-
-
-def _count_classes(labels: np.ndarray, names: np.ndarray | None, path: Path) -> int:
-    """Classes that are named, or that occur: 0 to the largest label, without large gaps."""
-    if names is not None:
-        if names.ndim != 1:
-            raise ValueError(f"{path}: expected class_names of shape (classes,), got {names.shape}")
-        return len(names)
-    if not len(labels) or labels.max() >= len(labels):
-        got = f"up to {labels.max()} for {len(labels)} images" if len(labels) else "none"
-        raise ValueError(f"{path}: expected labels 0, 1, 2, ... without gaps, got {got}")
-    return int(labels.max()) + 1
-
-
-def _unit_range(images: np.ndarray, name: str) -> np.ndarray:
-    """Images as float32 NHWC; integers are divided by 255."""
-    if images.ndim not in (3, 4) or 0 in images.shape:
-        raise ValueError(
-            f"{name}: expected images of shape (n, h, w) or (n, h, w, c), got {images.shape}"
-        )
-    if images.dtype.kind not in "uif":
-        raise ValueError(f"{name}: expected numbers, got dtype {images.dtype}")
-    scale = 255 if images.dtype.kind in "ui" else 1
-    if scale == 255 and images.max() < 128:
-        raise ValueError(
-            f"{name}: expected whole numbers in 0..255, got at most {images.max()}; divide by the "
-            "largest possible value and save floats in 0..1"
-        )
-    images = np.asarray(images, np.float32) / np.float32(scale)
-    return images if images.ndim == 4 else images[..., None]
-
-
-def _integer_labels(labels: np.ndarray, name: str) -> np.ndarray:
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.ndim != 1 or labels.dtype.kind not in "ui":
-        raise ValueError(
-            f"{name}: expected integer labels of shape (n,), got {labels.shape} {labels.dtype}"
-        )
-    if len(labels) and labels.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{name}: expected labels 0, 1, 2, ..., got up to {labels.max()}")
-    return labels.astype(np.int64)
-
-
-def check_images(images: np.ndarray, labels: np.ndarray, n_classes: int, name: str) -> None:
-    """Raise a ValueError that says what is wrong with a pair of arrays, if anything is."""
-    if images.ndim != 4 or images.dtype != np.float32:
-        raise ValueError(
-            f"{name}: expected float32 images (n, h, w, c), got {images.shape} {images.dtype}"
-        )
-    if labels.shape != (len(images),) or labels.dtype != np.int64:
-        raise ValueError(
-            f"{name}: expected {len(images)} int64 labels, got {labels.shape} {labels.dtype}"
-        )
-    low, high = (float(images.min()), float(images.max())) if images.size else (0.0, 0.0)
-    if not (low >= 0 and high <= 1):  # also false for NaN
-        raise ValueError(
-            f"{name}: expected image values in [0, 1] and no NaN, got {low:g} to {high:g}"
-        )
-    if len(labels) and not (labels.min() >= 0 and labels.max() < n_classes):
-        raise ValueError(
-            f"{name}: expected labels in 0..{n_classes - 1}, got {labels.min()} to {labels.max()}"
-        )
-
-
-def split_sizes(raw: Raw, n_images: int = 0, shares: Shares = STUDY_SHARES) -> dict[str, int]:
-    """How many images `split` puts into each split."""
-    n = min(n_images or len(raw.labels), len(raw.labels))
-    val, test = round(n * shares[1]), round(n * shares[2])
-    return {"train": n - val - test, "val": val, "test": test}
+    numbered = all(name.isdecimal() for name in found.class_names)
+    return list(entry.class_names) if numbered else found.class_names
 
 
 def split(
+    dataset: str,
     raw: Raw,
-    shares: Shares = STUDY_SHARES,
+    shares: Sequence[float] = (),
     n_images: int = 0,
+    split_by: str = "image",
     split_seed: int = 0,
-) -> Splits:
-    """Split images at random into training, validation and test, each with the same class shares.
+) -> Plan:
+    """Decide which image goes where; see `utils.splitting.plan_split`.
 
-    Parameters
-    ----------
-    raw : Raw
-    shares : tuple of 3 floats
-        Shares of training, validation and test images; they sum to 1.
-    n_images : int, default=0
-        Keep a stratified subset of at most so many images first; 0 keeps all.
-    split_seed : int, default=0
-        The same seed gives the same split.
-
-    Raises
-    ------
-    ValueError
-        If a class has too few images to be split.
+    `shares` of training, validation and test images may be in percent; empty: the data set's own.
     """
-    from sklearn.model_selection import train_test_split
-
-    n = len(raw.labels)
-    few = np.flatnonzero((counts := np.bincount(raw.labels)) < 3)
-    few = few[counts[few] > 0]
-    if few.size:
-        named = ", ".join(f"{raw.class_names[c]} ({counts[c]})" for c in few[:5])
-        raise ValueError(f"labels: expected at least 3 images a class to split them, got {named}")
-    sizes = split_sizes(raw, n_images, shares)
-    chosen = np.arange(n)
-    options = {"random_state": split_seed, "shuffle": True}
-    try:
-        if 0 < n_images < n:
-            chosen, _ = train_test_split(
-                chosen, train_size=n_images, stratify=raw.labels, **options
-            )
-        rest, test = train_test_split(
-            chosen, test_size=sizes["test"], stratify=raw.labels[chosen], **options
-        )
-        train, val = train_test_split(
-            rest, test_size=sizes["val"], stratify=raw.labels[rest], **options
-        )
-    except ValueError as error:
-        raise ValueError(f"n_images: too few images for a stratified split ({error})") from None
-    return Splits(*(a[i] for i in (train, val, test) for a in (raw.images, raw.labels)))
+    return plan_split(raw, tuple(shares) or _entry(dataset).shares, n_images, split_by, split_seed)
 
 
-def save_splits(
-    workspace: Workspace, dataset: str, splits: Splits, raw: Raw, **facts: object
-) -> dict:
-    """Write the six arrays and ``dataset.json``; return what the latter holds."""
-    folder = workspace.data(dataset)
-    for name, array in splits._asdict().items():
-        with atomic(folder / f"{name}.npy") as path:
-            np.save(path, array)
-    description = {
-        "dataset": dataset,
-        "source": raw.source,
-        "class_names": raw.class_names,
-        "n_classes": len(raw.class_names),
-        "image_shape": list(splits.x_train.shape[1:]),
-        "n_images": {name: len(getattr(splits, f"y_{name}")) for name in SPLITS},
-        "duplicates_across_splits": count_duplicates(splits),
-        **facts,
-    }
-    write_json(folder / "dataset.json", description)
-    return description
+def image_shape(dataset: str, raw: Raw, image_size: int = 0, color: str = "auto") -> Shape:
+    """Height, width and channels that images get: as asked, else the data set's own, else as found.
+
+    Found images of several sizes become squares of their median shorter side.
+    """
+    entry = _entry(dataset)
+    side = image_size or entry.image_size
+    color = entry.color if color == "auto" else color
+    if side and color != "auto":
+        height, width, channels = side, side, 1
+    else:
+        height, width, channels = raw.found_shape()
+    channels = {"auto": channels, "gray": 1, "rgb": 3}[color]
+    return (side or height, side or width, channels)
 
 
-def count_duplicates(splits: Splits) -> int:
-    """Validation and test images that are equal, pixel for pixel, to one in an earlier split."""
-    seen: set[bytes] = set()
-    n_duplicates = 0
-    for images in (splits.x_train, splits.x_val, splits.x_test):
-        keys = [image.tobytes() for image in images]
-        n_duplicates += sum(key in seen for key in keys)
-        seen.update(keys)
-    return n_duplicates
-
-
-def describe(dataset: str, workspace: Workspace | str | Path = "") -> dict:
-    """What ``dataset.json`` says: class names, image shape, number of images in each split."""
-    path = _as_workspace(workspace).data(dataset) / "dataset.json"
-    try:
-        return read_json(path)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: not found; step 0.0 makes it") from None
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: not readable ({error}); run step 0.0 again with --force"
-        ) from None
-
-
-def load_splits(dataset: str, workspace: Workspace | str | Path = "") -> Splits:
-    """Load the six arrays that step 0.0 wrote, checked.
-
-    Parameters
-    ----------
-    dataset : str
-    workspace : Workspace, str or Path, default=""
-        The workspace or its root; ``""`` is the checkout.
+def read_splits(
+    raw: Raw, plan: Plan, shape: Shape, max_broken: int = 0, tell: Tell | None = None
+) -> tuple[Splits, list[Broken]]:
+    """Decode the images of a plan.
 
     Returns
     -------
-    Splits
-        ``x_train, y_train, x_val, y_val, x_test, y_test``: images (n, h, w, c) float32 in [0, 1],
-        labels (n,) int64.
+    splits : Splits
+    broken : list of Broken
+        Images that could not be decoded; they are in no split.
 
     Raises
     ------
     ValueError
-        If a file is missing, damaged, of another shape or dtype, holds NaN or labels out of range.
+        If more than `max_broken` images can't be decoded, or the arrays would not fit in memory.
     """
-    workspace = _as_workspace(workspace)
-    description = describe(dataset, workspace)
-    arrays = {name: _load(workspace.data(dataset) / f"{name}.npy") for name in Splits._fields}
-    for name in SPLITS:
-        images, labels = arrays[f"x_{name}"], arrays[f"y_{name}"]
-        where = workspace.data(dataset) / f"x_{name}.npy"
-        check_images(images, labels, description["n_classes"], str(where))
-        if list(images.shape[1:]) != description["image_shape"]:
-            expected = tuple(description["image_shape"])
-            raise ValueError(
-                f"{where}: expected images of shape {expected}, got {images.shape[1:]}"
-            )
-    return Splits(**arrays)
+    import psutil
 
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: not found; step 0.0 makes it") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path}: damaged ({error}); run step 0.0 again with --force") from None
-
-
-def _as_workspace(workspace: Workspace | str | Path) -> Workspace:
-    return workspace if isinstance(workspace, Workspace) else Workspace(workspace)
+    positions = np.concatenate([plan.train, plan.val, plan.test])
+    need, free = 4 * len(positions) * int(np.prod(shape)), psutil.virtual_memory().available
+    if 1.5 * need > free:
+        raise ValueError(
+            f"image_size: {len(positions):,} images of {shape[0]}x{shape[1]}x{shape[2]} need "
+            f"{1.5 * need / 2**30:.1f} GiB, {free / 2**30:.1f} are free; choose a smaller "
+            "image_size or n_images"
+        )
+    images, broken = raw.read(positions, shape, max_broken, tell)
+    whole = np.ones(len(positions), bool)
+    whole[list(broken)] = False
+    arrays, start = [], 0
+    for size in plan.sizes.values():  # views of one array: no second copy in memory
+        part, kept = slice(start, start + size), whole[start : start + size]
+        x, y = images[part], raw.labels[positions[part]]
+        arrays += [x, y] if kept.all() else [x[kept], y[kept]]
+        start += size
+    return Splits(*arrays), list(broken.values())

@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from utils.pipeline import Job
+from utils.raw.files import walk
+from utils.raw.sources import locate
 from utils.workspace import ROOT, Workspace, read_json
 
 
@@ -30,7 +32,7 @@ def fingerprint(job: Job) -> dict[str, dict]:
     return {
         "parameters": dict(job.parameters),
         "code": {**code_hashes(job.step.path), **(_versions() if job.step.network else {})},
-        "inputs": {**hashes(job.workspace, job.inputs, known), **_raw_hash(job)},
+        "inputs": {**hashes(job.workspace, job.inputs, known), **_raw_hash(job, known)},
     }
 
 
@@ -110,15 +112,25 @@ def hashes(
     }
 
 
-def _raw_hash(job: Job) -> dict[str, dict]:
-    path = Path(str(job.parameters.get("raw") or ""))
-    return {"raw": _file_hash(path, None)} if path.is_file() else {}
+def _raw_hash(job: Job, known: Mapping[str, dict]) -> dict[str, dict]:
+    """Of a raw file its content; of a folder names, sizes and times: there may be many files."""
+    path = None
+    if "raw" in job.parameters:
+        path = locate(job.dataset, job.parameters["raw"], job.workspace)
+    if path is None or not path.exists():
+        return {}
+    if path.is_file():
+        return {"raw": _file_hash(path, known.get("raw"))}
+    files = sorted(walk(path)[0])
+    seen = [(name, (path / name).stat()) for name in files if (path / name).exists()]
+    listed = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in seen]
+    return {"raw": {"sha256": hashlib.sha256(json.dumps(listed).encode()).hexdigest()}}
 
 
 def _file_hash(path: Path, known: Mapping | None) -> dict[str, object]:
     stat = path.stat()
     seen = {"size": stat.st_size, "time": stat.st_mtime_ns}
-    if known and all(known[k] == v for k, v in seen.items()):
+    if known and all(known.get(k) == v for k, v in seen.items()):
         return dict(known)
     with open(path, "rb") as file:
         return {**seen, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -119,6 +119,13 @@ def _share_below_one(value: float) -> str:
     return "" if 0 <= value < 1 else "at least 0 and below 1"
 
 
+def _shares(values: list) -> str:
+    numbers = all(type(v) is int and 0 <= v <= 100 for v in values)
+    if not values or (numbers and len(values) == 3 and sum(values) == 100 and values[0] > 0):
+        return ""
+    return "three whole numbers that sum to 100, such as 70 20 10"
+
+
 def _anything(value: object) -> str:
     return ""
 
@@ -136,7 +143,12 @@ RULES: dict[str, Callable[..., str]] = {
     "datasets": _each(_name),
     "raw": _anything,
     "n_images": _between(0),
+    "image_size": lambda value: "" if value == 0 else _between(4, 1024)(value),
+    "color": _one_of(["auto", "gray", "rgb"]),
+    "shares": _shares,
+    "split_by": _one_of(["image", "track"]),
     "split_seed": _SEED,
+    "max_broken": _between(0),
     "seed": _SEED,
     "seeds": _each(_SEED, int),
     "epochs": _between(1, 10_000),

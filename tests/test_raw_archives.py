@@ -1,0 +1,120 @@
+"""Archives are read where they are, and only what is safe."""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from tests.pictures import tree, write_folder, write_tar, write_zip
+from utils.raw import archives
+from utils.raw.sources import open_raw
+
+FILES = {"a/1.png": b"one", "./b/2.png": b"two", "b\\3.png": b"three"}
+
+
+@pytest.mark.parametrize("suffix", archives.SUFFIXES)
+def test_members_and_contents_of_every_kind(tmp_path, suffix):
+    path = tmp_path / f"data{suffix}"
+    write = write_zip if suffix == ".zip" else write_tar
+    if suffix == ".tgz":
+        write(tmp_path / "data.tar.gz", FILES).rename(path)
+    else:
+        write(path, FILES)
+    names, n_special = archives.members(path)
+    assert names == ["a/1.png", "b/2.png", "b/3.png"] and n_special == 0
+    found = dict(archives.contents(path, {"b/3.png": 7, "a/1.png": 2}))
+    assert found == {2: b"one", 7: b"three"}
+    assert archives.stem(path) == "data"
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]  # nothing was unpacked
+
+
+@pytest.mark.parametrize("name", ["../out.png", "/etc/out.png", "a/../../out.png", "C:/out.png"])
+def test_names_that_point_outside_are_refused(tmp_path, name):
+    for path in (write_zip(tmp_path / "a.zip", {name: b""}),
+                 write_tar(tmp_path / "a.tar.gz", {name: b""})):  # fmt: skip
+        with pytest.raises(ValueError, match="refused, it holds a file that points outside"):
+            archives.members(path)
+
+
+def test_links_and_devices_are_left_out(tmp_path):
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"secret")
+    links = []
+    for name, kind in (("red/l.png", tarfile.SYMTYPE), ("red/h.png", tarfile.LNKTYPE),
+                       ("red/d.png", tarfile.CHRTYPE)):  # fmt: skip
+        links.append(tarfile.TarInfo(name))
+        links[-1].type, links[-1].linkname = kind, str(secret)
+    raw = open_raw(write_tar(tmp_path / "a.tar", tree(), *links))
+    assert len(raw.labels) == 12
+    assert raw.notes == ["3 links or devices in a.tar were left out"]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        info = zipfile.ZipInfo("red/l.png")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, str(secret))
+    assert archives.members(tmp_path / "a.zip") == ([], 1)
+
+
+def test_what_unpacks_too_large_is_refused(tmp_path, monkeypatch):
+    zeros = {f"a/{i}.ppm": bytes(2**20) for i in range(4)}
+    paths = (write_zip(tmp_path / "a.zip", zeros), write_tar(tmp_path / "a.tar.gz", zeros))
+    assert all(path.stat().st_size < 2**16 for path in paths)
+    for path in paths:
+        assert len(archives.members(path)[0]) == 4
+    monkeypatch.setattr(archives, "MAX_TOTAL", 3 * 2**20)
+    for path in paths:
+        with pytest.raises(ValueError, match="unpacks to more than 3 MiB for all"):
+            archives.members(path)
+    monkeypatch.setattr(archives, "MAX_MEMBER", 2**19)
+    for path in paths:
+        with pytest.raises(ValueError, match=r"more than 0 MiB for a/0\.ppm"):
+            archives.members(path)
+
+
+def test_a_zip_that_lies_about_a_size_unpacks_no_more_than_it_says(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"a/1.png": bytes(2**20)})
+    content = path.read_bytes()
+    true, lie = (2**20).to_bytes(4, "little"), (100).to_bytes(4, "little")
+    assert content.count(true) == 2  # in the member's header and in the directory
+    path.write_bytes(content.replace(true, lie))
+    ((_, found),) = archives.contents(path, {"a/1.png": 0})
+    assert len(found) <= 100
+
+
+def test_damaged_and_encrypted_archives_are_explained(tmp_path):
+    for name in ("a.zip", "a.tar.gz", "a.tar.xz"):
+        path = tmp_path / name
+        (write_zip if name == "a.zip" else write_tar)(path, tree())
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(ValueError, match="not a readable archive"):
+            archives.members(path)
+    path = write_zip(tmp_path / "b.zip", {"a/1.png": b"1"})
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1  # the flag of an encrypted member
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="refused, it is encrypted"):
+        archives.members(path)
+
+
+def test_one_damaged_member_of_a_zip_does_not_end_it_all(tmp_path):
+    files = tree()
+    path = write_zip(tmp_path / "a.zip", files)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"blue/1.png") + len("blue/1.png")
+    content[start + 20 : start + 60] = bytes(40)
+    path.write_bytes(content)
+    found = dict(archives.contents(path, {name: i for i, name in enumerate(files)}))
+    assert found[1] == b"" and found[0] and len(found) == 12
+
+
+def test_a_folder_may_hold_archives(tmp_path):
+    write_folder(tmp_path / "in", {})
+    (tmp_path / "in").mkdir()
+    write_zip(tmp_path / "in" / "train.zip", tree("train"))
+    write_tar(tmp_path / "in" / "test.tar.gz", tree(n=2))
+    raw = open_raw(tmp_path / "in")
+    assert sorted(set(raw.parts)) == ["test", "train"] and len(raw.labels) == 18
+    images, broken = raw.read(range(18), (10, 8, 3))
+    assert not broken and images.shape == (18, 10, 8, 3)

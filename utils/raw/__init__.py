@@ -1,0 +1,1 @@
+"""Raw images: finding what the user has, listing it, decoding it, downloading what is missing."""

@@ -1,0 +1,210 @@
+"""Raw data in arrays: .npz files, IDX files, and what packages ship."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from utils.raw.base import Broken, Raw, Shape, Tell
+
+PARTS = ("train", "val", "test")
+_IDX = re.compile(r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?$")
+
+
+@dataclass(kw_only=True)
+class Arrays(Raw):
+    """Images in memory."""
+
+    images: np.ndarray
+    """(n, h, w, c): integers of 8 or 16 bits, or floats in [0, 1]"""
+
+    def found_shape(self) -> Shape:
+        height, width, channels = self.images.shape[1:]
+        return height, width, min(channels, 3)
+
+    def read(
+        self, positions: np.ndarray, shape: Shape, max_broken: int = 0, tell: Tell | None = None
+    ) -> tuple[np.ndarray, dict[int, Broken]]:
+        result = np.empty((len(positions), *shape), np.float32)
+        for start in range(0, len(positions), 1000):
+            batch = self.images[positions[start : start + 1000]]
+            result[start : start + 1000] = _fitted(_unit_range(batch, self._scale), shape)
+        return result, {}
+
+    def only(self, chosen: np.ndarray) -> Arrays:
+        return replace(self, images=self.images[chosen], **self._chosen(chosen))
+
+    @property
+    def _scale(self) -> int:
+        """What stands for white."""
+        if self.images.dtype.kind == "f":
+            return 1
+        return 255 if self.images.max() <= 255 else 65535
+
+
+def _unit_range(images: np.ndarray, scale: int) -> np.ndarray:
+    return np.asarray(images, np.float32) / np.float32(scale)
+
+
+def _fitted(images: np.ndarray, shape: Shape) -> np.ndarray:
+    """Images (n, h, w, c) float32 with other colours and another size, if need be."""
+    height, width, channels = shape
+    if images.shape[3] == 4:  # red, green, blue, opacity: shown on white
+        images = images[..., :3] * images[..., 3:] + (1 - images[..., 3:])
+    if channels == 1 and images.shape[3] == 3:
+        images = images @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    if images.shape[1:3] != (height, width):
+        planes = [
+            Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
+            for plane in np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(
+                -1, *images.shape[1:3]
+            )
+        ]
+        images = np.reshape(planes, (len(images), -1, height, width)).transpose(0, 2, 3, 1)
+    return np.clip(images, 0, 1)
+
+
+def read_npz(path: Path) -> Arrays:
+    """Read an .npz file.
+
+    Parameters
+    ----------
+    path : Path
+        Holds ``x_train``, ``y_train``, ``x_test``, ``y_test``, as Keras ships its data sets, and
+        optionally ``x_val``, ``y_val``; or ``x`` and ``y``; and optionally ``class_names``. Images
+        are (n, h, w) or (n, h, w, c), integers in 0..255 or 0..65535, or floats in 0..1.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged or holds something else.
+    """
+    try:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise ValueError(f"raw file {path}: not found; give the path of an .npz file") from None
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"raw file {path}: not a readable .npz file ({error})") from None
+    pairs = {"": ("x", "y")} if "x" in arrays else {}
+    pairs = pairs or {part: (f"x_{part}", f"y_{part}") for part in PARTS if f"x_{part}" in arrays}
+    if not pairs or any(y not in arrays for _, y in pairs.values()):
+        found = ", ".join(arrays) or "nothing"
+        raise ValueError(
+            f"raw file {path}: expected arrays x_train, y_train, x_test, y_test or x, y; "
+            f"got {found}"
+        )
+    names = arrays.get("class_names")
+    if names is not None and names.ndim != 1:
+        raise ValueError(f"{path}: expected class_names of shape (classes,), got {names.shape}")
+    parts = {part: (arrays[x], arrays[y]) for part, (x, y) in pairs.items()}
+    return from_parts(parts, str(path), None if names is None else [str(n) for n in names])
+
+
+def read_idx(folder: Path, files: list[str]) -> Arrays:
+    """Read the four files of MNIST and its relatives; ``t10k`` holds the test images."""
+    found = {tuple(_IDX.search(name).groups()[:2]): folder / name for name in files}
+    missing = [f"{p}-{k}" for p in ("train", "t10k") for k in ("images", "labels")
+               if (p, k) not in found]  # fmt: skip
+    if missing:
+        raise ValueError(f"raw images {folder}: IDX file {missing[0]}-... is missing")
+    parts = {
+        part: (_idx(found[name, "images"], 3), _idx(found[name, "labels"], 1))
+        for part, name in (("train", "train"), ("test", "t10k"))
+    }
+    return from_parts(parts, str(folder))
+
+
+def idx_files(names: list[str]) -> list[str]:
+    """The names that are those of IDX files."""
+    return [name for name in names if _IDX.search(name)]
+
+
+def _idx(path: Path, n_dimensions: int) -> np.ndarray:
+    """One IDX file of bytes: magic number, sizes, values; all big-endian."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"raw file {path}: not a readable IDX file ({error})") from None
+    start = 4 + 4 * n_dimensions
+    sizes = np.frombuffer(content[4:start], ">u4").astype(int)
+    if content[:4] != bytes([0, 0, 8, n_dimensions]) or len(content) != start + sizes.prod():
+        raise ValueError(f"raw file {path}: not an IDX file of {n_dimensions} dimensions, or cut")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
+
+
+def from_parts(
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    source: str,
+    class_names: list[str] | None = None,
+) -> Arrays:
+    """Join images and labels of one or more parts ("train", "val", "test", or "") and check them.
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape, type or range than it should.
+    """
+    for part, (images, labels) in parts.items():
+        name = f"{source}: {part or 'x'}"
+        _check_images(images, name)
+        if not (labels.ndim == 1 or labels.shape[1:] == (1,)) or labels.dtype.kind not in "ui":
+            raise ValueError(
+                f"{name}: expected integer labels of shape (n,), got {labels.shape} {labels.dtype}"
+            )
+        if labels.size != len(images):
+            raise ValueError(
+                f"{name}: expected {len(images)} int64 labels, got {labels.shape}"
+            )
+    shapes = {images.shape[1:] for images, _ in parts.values()}
+    if len(shapes) > 1:
+        raise ValueError(f"{source}: expected images of one shape, got {sorted(shapes)}")
+    images = np.concatenate([images for images, _ in parts.values()])
+    largest = max(int(labels.max()) for _, labels in parts.values())
+    if not class_names and largest >= len(images):
+        raise ValueError(
+            f"{source}: expected labels 0, 1, 2, ... without gaps, got up to {largest} for "
+            f"{len(images)} images"
+        )
+    labels = np.concatenate([labels.reshape(-1).astype(np.int64) for _, labels in parts.values()])
+    n_classes = len(class_names) if class_names else int(labels.max()) + 1
+    if not (labels.min() >= 0 and labels.max() < n_classes):
+        raise ValueError(
+            f"{source}: expected labels in 0..{n_classes - 1}, got {labels.min()} to {labels.max()}"
+        )
+    return Arrays(
+        labels=labels,
+        class_names=class_names or [str(i) for i in range(n_classes)],
+        source=Path(source).name,
+        parts=np.repeat(list(parts), [len(images) for images, _ in parts.values()]),
+        images=images if images.ndim == 4 else images[..., None],
+    )
+
+
+def _check_images(images: np.ndarray, name: str) -> None:
+    if images.ndim not in (3, 4) or 0 in images.shape:
+        raise ValueError(
+            f"{name}: expected images of shape (n, h, w) or (n, h, w, c), got {images.shape}"
+        )
+    if images.ndim == 4 and images.shape[3] not in (1, 3, 4):
+        raise ValueError(f"{name}: expected 1, 3 or 4 channels, last, got shape {images.shape}")
+    if images.dtype.kind not in "uif":
+        raise ValueError(f"{name}: expected numbers, got dtype {images.dtype}")
+    most = 1 if images.dtype.kind == "f" else 65535
+    low, high = images.min(), images.max()
+    if most > 1 and 0 <= low and high < 128:
+        raise ValueError(
+            f"{name}: expected whole numbers in 0..255, got at most {high}; divide by the largest "
+            "possible value and save floats in 0..1"
+        )
+    if not (low >= 0 and high <= most):  # also false for NaN
+        span = "[0, 1] and no NaN" if most == 1 else "0..255"
+        raise ValueError(f"{name}: expected image values in {span}, got {low:g} to {high:g}")

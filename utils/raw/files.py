@@ -1,0 +1,136 @@
+"""Raw data in image files: a folder of class folders, or an archive of one."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from utils.raw import archives
+from utils.raw.base import Broken, Raw, Shape, Tell
+from utils.raw.images import decode_all, look
+from utils.raw.layout import arrange, is_image
+
+N_LOOKS = 100
+"""So many images, spread over all, are looked at to find size and colours."""
+
+
+@dataclass(kw_only=True)
+class ImageFiles(Raw):
+    """Images in files, in a folder or in archives."""
+
+    places: list[tuple[Path, str]]
+    """For each image the folder or archive that holds it, and its name in there."""
+
+    def found_shape(self) -> Shape:
+        spread = np.unique(np.linspace(0, len(self.places) - 1, N_LOOKS).astype(int))
+        looks = []
+        for _, content in self._contents(spread):
+            with suppress(Exception):  # a damaged one is counted when it is decoded
+                looks.append(look(content))
+        if not looks:
+            raise ValueError(f"{self.source}: none of {len(spread)} images can be decoded")
+        channels = 3 if any(coloured for _, _, coloured in looks) else 1
+        (common, count), *_ = Counter((h, w) for h, w, _ in looks).most_common()
+        if count == len(looks):
+            return (*common, channels)
+        side = int(np.median([min(h, w) for h, w, _ in looks]))
+        return side, side, channels
+
+    def read(
+        self, positions: np.ndarray, shape: Shape, max_broken: int = 0, tell: Tell | None = None
+    ) -> tuple[np.ndarray, dict[int, Broken]]:
+        images = np.empty((len(positions), *shape), np.float32)
+        broken = decode_all(
+            self._contents(positions), shape, images,
+            lambda number: self.places[positions[number]][1], max_broken, tell,
+        )  # fmt: skip
+        return images, dict(sorted(broken.items()))
+
+    def only(self, chosen: np.ndarray) -> ImageFiles:
+        places = [self.places[i] for i in np.flatnonzero(chosen)]
+        return replace(self, places=places, **self._chosen(chosen))
+
+    def _contents(self, positions: np.ndarray) -> Iterator[tuple[int, bytes]]:
+        wanted: dict[Path, dict[str, int]] = defaultdict(dict)
+        for number, position in enumerate(positions):
+            holder, name = self.places[position]
+            wanted[holder][name] = number
+        for holder, names in wanted.items():
+            if archives.is_archive(holder) and holder.is_file():
+                yield from archives.contents(holder, names)
+            else:
+                yield from ((number, _content(holder / name)) for name, number in names.items())
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def read_files(path: Path) -> ImageFiles:
+    """List the images in a folder or archive; a folder may hold archives, too.
+
+    Raises
+    ------
+    ValueError
+        If there are no images, or no two classes of them.
+    """
+    places: dict[str, tuple[Path, str]] = {}
+    notes, empty = [], []
+    if path.is_dir():
+        files, empty = walk(path)
+        places = {name: (path, name) for name in files if is_image(name)}
+        packed = [path / name for name in files if "/" not in name]
+        packed = [p for p in packed if archives.is_archive(p) and not p.name.startswith(".")]
+        prefixes = {p: f"{archives.stem(p)}/" for p in packed}
+    else:
+        packed, prefixes = [path], {path: ""}
+    for archive in packed:
+        names, n_special = archives.members(archive)
+        places |= {prefixes[archive] + n: (archive, n) for n in names if is_image(n)}
+        if n_special:
+            notes.append(f"{n_special:,} links or devices in {archive.name} were left out")
+    if not places:
+        raise ValueError(
+            f"raw images {path}: no images found; expected train/<class>/<image>, "
+            "<class>/<image>, an archive of these, an .npz file or IDX files"
+        )
+    try:
+        layout = arrange(list(places))
+    except ValueError as error:
+        raise ValueError(f"raw images {path}: {error}") from None
+    if empty:
+        notes.append(f"folders without files were left out: {', '.join(empty[:5])}")
+    return ImageFiles(
+        labels=layout.labels, class_names=layout.class_names, source=path.name,
+        parts=layout.parts, tracks=layout.tracks, notes=layout.notes + notes,
+        places=[places[name] for name in layout.names],
+    )  # fmt: skip
+
+
+def walk(folder: Path) -> tuple[list[str], list[str]]:
+    """Files below a folder that are not hidden, and folders without any, relative to it.
+
+    Links are followed (the user made them), but no folder twice.
+    """
+    files, empty, seen = [], [], set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(root)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(root).relative_to(folder).as_posix()
+        names = sorted(name for name in names if not name.startswith("."))
+        files += [name if here == "." else f"{here}/{name}" for name in names]
+        if not names and not folders:
+            empty.append(here)
+    return files, empty

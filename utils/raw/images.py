@@ -1,0 +1,180 @@
+"""Decoding images with Pillow, on all cores."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from io import BytesIO
+from itertools import islice
+from multiprocessing import get_context, parent_process
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from utils.raw.base import Broken, Shape, Tell
+
+BATCH = 256
+"""Images a task of the process pool."""
+FEW = 2 * BATCH
+"""Up to so many images, starting processes takes longer than decoding."""
+
+Numbered = tuple[int, bytes]
+Decoded = tuple[list[int], np.ndarray, dict[int, str]]
+
+
+def decode(content: bytes, shape: Shape) -> np.ndarray:
+    """Decode one image.
+
+    Parameters
+    ----------
+    content : bytes
+        A file, in any format that Pillow reads.
+    shape : (int, int, int)
+        Height, width and channels to give it; 1 channel is gray, 3 are red, green, blue.
+
+    Returns
+    -------
+    (h, w, c) float32
+        In [0, 1].
+
+    Notes
+    -----
+    Transparent parts are shown on white. 16-bit gray images keep their precision; Pillow reads
+    16-bit colour ones with 8 bits. Cameras' orientation tags are followed. Gray is 0.299 red +
+    0.587 green + 0.114 blue; sizes change by averaging or linear interpolation, whatever the
+    aspect ratio.
+    """
+    height, width, channels = shape
+    image = _open(content)
+    image.draft(None, (2 * width, 2 * height))  # a JPEG much too large is decoded in part
+    image = _plain(image, gray=channels == 1)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, np.float32)
+    if image.mode != "F":
+        pixels = pixels / np.float32(255)
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    return np.broadcast_to(pixels, shape)
+
+
+def look(content: bytes) -> tuple[int, int, bool]:
+    """Height and width of an image, and whether it shows colours."""
+    image = _plain(_open(content), gray=False)
+    pixels = np.asarray(image, np.float32)
+    spread = np.ptp(pixels, axis=-1).max() if pixels.ndim == 3 else 0
+    return image.height, image.width, bool(spread > 16)  # JPEG makes gray a little coloured
+
+
+def _open(content: bytes) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(BytesIO(content))
+
+
+def _plain(image: Image.Image, gray: bool) -> Image.Image:
+    """Mode L or RGB, or F in [0, 1] for gray images of more than 8 bits."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(("I", "F")):
+        pixels = np.asarray(image, np.float32) / np.float32(1 if image.mode == "F" else 65535)
+        if not (pixels.min() >= 0 and pixels.max() <= 1):
+            raise ValueError(f"values beyond the range of mode {image.mode}")
+        return Image.fromarray(pixels)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("L" if gray else "RGB")
+
+
+def decode_all(
+    contents: Iterable[Numbered],
+    shape: Shape,
+    into: np.ndarray,
+    name_of: Callable[[int], str],
+    max_broken: int,
+    tell: Tell | None = None,
+) -> dict[int, Broken]:
+    """Decode many images, each to its number's place in `into`, (n, h, w, c) float32.
+
+    Returns
+    -------
+    dict of int to Broken
+        The images that could not be decoded, by number.
+
+    Raises
+    ------
+    ValueError
+        If they are more than `max_broken`.
+    """
+    broken: dict[int, Broken] = {}
+    n_done, last = 0, time.monotonic()
+    for numbers, images, failures in _decoded(contents, shape, len(into)):
+        into[numbers] = images
+        broken |= {number: Broken(name_of(number), why) for number, why in failures.items()}
+        if len(broken) > max_broken:
+            some = ", ".join(f"{b.name} ({b.reason})" for b in list(broken.values())[:3])
+            raise ValueError(
+                f"max_broken: more than {max_broken} images can't be decoded: {some}"
+                f"{', ...' if len(broken) > 3 else ''}; remove or replace them, or allow more"
+            )
+        n_done += len(numbers) + len(failures)
+        if tell and time.monotonic() - last > 3:
+            tell(f"{n_done:,} of {len(into):,} images decoded")
+            last = time.monotonic()
+    return broken
+
+
+def _decoded(contents: Iterable[Numbered], shape: Shape, n: int) -> Iterator[Decoded]:
+    """Batches of decoded images; a few at a time wait, so that memory holds no whole archive."""
+    contents = iter(contents)
+    batches = iter(lambda: list(islice(contents, BATCH)), [])
+    n_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if n <= FEW or n_workers == 1:
+        yield from (_decode_batch(batch, shape) for batch in batches)
+        return
+    # "spawn", because a notebook's kernel has threads, and forking a process with threads can hang
+    with ProcessPoolExecutor(n_workers, get_context("spawn"), _end_with_parent) as pool:
+        waiting: deque[Future[Decoded]] = deque()
+        for batch in batches:
+            waiting.append(pool.submit(_decode_batch, batch, shape))
+            if len(waiting) > 2 * n_workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _end_with_parent() -> None:
+    """In a worker: end when the process that started it is gone, however it went."""
+
+    def wait() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _decode_batch(batch: list[Numbered], shape: Shape) -> Decoded:
+    numbers, failures = [], {}
+    images = np.empty((len(batch), *shape), np.float32)
+    for number, content in batch:
+        try:
+            images[len(numbers)] = decode(content, shape)
+            numbers.append(number)
+        except Exception as error:  # what Pillow raises for a damaged file depends on its format
+            failures[number] = reason(error, content)
+    return numbers, images[: len(numbers)], failures
+
+
+def reason(error: Exception, content: bytes) -> str:
+    """Why an image can't be decoded, in a few words."""
+    if not content:
+        return "empty or unreadable"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"more than {Image.MAX_IMAGE_PIXELS:,} pixels"
+    return " ".join(str(error).split()) or type(error).__name__

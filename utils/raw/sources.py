@@ -1,0 +1,64 @@
+"""Finding raw images: what the user names, what lies in the workspace, what can be downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from utils.raw import archives
+from utils.raw.arrays import idx_files, read_idx, read_npz
+from utils.raw.base import Raw
+from utils.raw.files import read_files, walk
+from utils.raw.layout import is_image
+from utils.workspace import Workspace
+
+
+def locate(dataset: str, raw: str | Path, workspace: Workspace) -> Path | None:
+    """The file or folder with the raw images of a data set, or None if there is none.
+
+    Parameters
+    ----------
+    dataset : str
+    raw : str or Path
+        What the user named; a relative path is taken from the workspace's root. If empty,
+        ``data/raw/<dataset>`` in the workspace is looked for: a folder, an archive or an .npz file.
+    workspace : Workspace
+    """
+    if raw:
+        return workspace.root / Path(raw).expanduser()
+    folder = workspace.raw(dataset)
+    files = [folder.with_name(folder.name + suffix) for suffix in (".npz", *archives.SUFFIXES)]
+    return next((path for path in (folder, *files) if path.exists()), None)
+
+
+def open_raw(path: Path) -> Raw:
+    """List what is in a file or folder, by looking at it.
+
+    Raises
+    ------
+    ValueError
+        If it is missing, damaged, or nothing of what is understood.
+    """
+    if not path.exists():
+        raise ValueError(f"raw file {path}: not found; give the path of a folder or file")
+    if path.is_dir():
+        return _open_folder(path)
+    if path.suffix.lower() == ".npz":
+        return read_npz(path)
+    if archives.is_archive(path):
+        return read_files(path)
+    if idx_files([path.name]):
+        return _open_folder(path.parent)
+    raise ValueError(
+        f"raw file {path}: expected a folder, an .npz file, an IDX file or an archive "
+        f"({', '.join(archives.SUFFIXES)})"
+    )
+
+
+def _open_folder(path: Path) -> Raw:
+    files, _ = walk(path)
+    if idx := idx_files(files):
+        return read_idx(path, idx)
+    npz = [name for name in files if name.endswith(".npz")]
+    if len(npz) == 1 and not any(is_image(name) for name in files):
+        return read_npz(path / npz[0])
+    return read_files(path)

@@ -1,0 +1,138 @@
+"""Splitting: which image goes to training, validation and test, from labels alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from utils import seeds
+from utils.raw.base import Raw
+
+Shares = tuple[float, float, float]
+"""Shares of training, validation and test images."""
+
+
+class Plan(NamedTuple):
+    """Positions of the images of each split, and how they were chosen, in words."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+    how: str
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of images of each split."""
+        return {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
+
+
+def plan_split(
+    raw: Raw, shares: Shares, n_images: int = 0, split_by: str = "image", split_seed: int = 0
+) -> Plan:
+    """Split at random into training, validation and test, each with the same class shares.
+
+    Validation and test images that the source names as such stay what they are; the shares then
+    say how the others are divided among what is left.
+
+    Parameters
+    ----------
+    raw : Raw
+    shares : tuple of 3 floats
+        Shares of training, validation and test images.
+    n_images : int, default=0
+        Keep a stratified subset of at most so many images; 0 keeps all.
+    split_by : {"image", "track"}
+        By track, all images of one track are on the same side, and shares are of tracks.
+    split_seed : int, default=0
+        The same seed gives the same split.
+
+    Raises
+    ------
+    ValueError
+        If a class has too few images, a split would be empty or names hold no tracks.
+    """
+    rng = seeds.rng(split_seed, "split")
+    pools = {p: np.flatnonzero(raw.parts == p) for p in ("val", "test")}
+    given = [part for part, positions in pools.items() if positions.size]
+    pools = {"train": np.flatnonzero(~np.isin(raw.parts, given)), **pools}
+    _enough(raw, pools["train"])
+    if 0 < n_images < len(raw.labels):
+        pools = _subset(pools, raw.labels, n_images, rng)
+    groups = _groups(raw, pools["train"], split_by)
+    weights = dict(zip(("train", "val", "test"), shares, strict=True))
+    weights = {p: w for p, w in weights.items() if p not in given}
+    open_, n_groups = pools["train"], len(np.unique(groups))
+    chosen = np.full(len(open_), "train", dtype="U5")
+    for part in [p for p in ("test", "val") if p in weights]:
+        if weights[part] <= 0:
+            raise ValueError(f"shares: got none for {part}, and the data set names no such images")
+        size = round(n_groups * weights[part] / sum(weights.values()))
+        left = np.flatnonzero(chosen == "train")
+        taken = _draw(raw.labels[open_[left]], groups[left], size, rng, keep=1)
+        chosen[left[taken]] = part
+    result = {p: pools[p] if p in given else open_[chosen == p] for p in pools}
+    for part, positions in result.items():
+        if not positions.size:
+            raise ValueError(f"n_images: too few images, none is left for {part}")
+    result = {part: rng.permutation(positions) for part, positions in result.items()}
+    return Plan(**result, how=_in_words(weights, given, split_by))
+
+
+def _enough(raw: Raw, positions: np.ndarray) -> None:
+    counts = np.bincount(raw.labels[positions], minlength=len(raw.class_names))
+    few = np.flatnonzero((counts > 0) & (counts < 3))
+    if few.size:
+        named = ", ".join(f"{raw.class_names[c]} ({counts[c]})" for c in few[:5])
+        raise ValueError(f"labels: expected at least 3 images a class to split them, got {named}")
+
+
+def _subset(pools: dict, labels: np.ndarray, n_images: int, rng: np.random.Generator) -> dict:
+    n = sum(map(len, pools.values()))
+    return {
+        part: p[_draw(labels[p], np.arange(len(p)), round(n_images * len(p) / n), rng)]
+        for part, p in pools.items()
+    }
+
+
+def _groups(raw: Raw, positions: np.ndarray, split_by: str) -> np.ndarray:
+    """Images with the same number stay together."""
+    if split_by == "image":
+        return np.arange(len(positions))
+    if raw.tracks is None or (raw.tracks[positions] < 0).any():
+        raise ValueError(
+            "split_by: got 'track', but not all images have names like 00012_00029.ppm "
+            "(track_frame); use 'image'"
+        )
+    return raw.tracks[positions]
+
+
+def _draw(
+    labels: np.ndarray, groups: np.ndarray, size: int, rng: np.random.Generator, keep: int = 0
+) -> np.ndarray:
+    """Positions of the images of `size` groups, stratified; all of a group have one label.
+
+    Each class gives in proportion, rounded so that the sum is right, and keeps `keep` groups.
+    """
+    names, first = np.unique(groups, return_index=True)
+    classes, counts = np.unique(labels[first], return_counts=True)
+    exact = counts * size / max(len(names), 1)
+    targets = np.floor(exact).astype(int)
+    most = np.lexsort((rng.random(len(classes)), targets - exact))  # largest remainders first
+    targets[most[: size - targets.sum()]] += 1
+    drawn = [
+        rng.permutation(names[labels[first] == label])[: min(target, count - keep)]
+        for label, target, count in zip(classes, targets, counts, strict=True)
+    ]
+    return np.flatnonzero(np.isin(groups, np.concatenate([names[:0], *drawn])))
+
+
+def _in_words(weights: dict[str, float], given: Sequence[str], split_by: str) -> str:
+    total = sum(weights.values())
+    shares = "/".join(f"{100 * w / total:.3g}" for w in weights.values())
+    names = {"train": "training", "val": "validation", "test": "test"}
+    text = f"{shares} % {'/'.join(names[p] for p in weights)}, at random within each class"
+    text += ", whole tracks only" if split_by == "track" else ", image by image"
+    kept = " and ".join(names[p] for p in given)
+    return text + (f"; {kept} images as the data set has them" if given else "")
