@@ -11,6 +11,9 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+if __name__ == "__main__":  # Ctrl-C while the modules below load: there is nothing to stop yet
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 from utils import checks
 from utils.attacks import ATTACKS
 from utils.console import Console, closing_table, plan_table
@@ -222,6 +225,7 @@ def run_jobs(
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         sys.exit(main())

@@ -211,7 +211,7 @@ def test_arrays_change_colours_and_size(tmp_path):
 
 
 def test_parts_of_an_npz_file_are_kept_or_joined(tmp_path):
-    x, y = np.zeros((30, 8, 8), np.uint8), np.arange(30) % 10
+    x, y = np.full((30, 8, 8), 200, np.uint8), np.arange(30) % 10
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     place = Workspace(tmp_path)
     assert counts(datasets.read_raw("mine", tmp_path / "a.npz", place)) == {"test": 30, "train": 30}
@@ -322,7 +322,7 @@ def test_keras_and_kaggle_downloads_are_kept(tmp_path, packages):
         tree("seg_train/seg_train", "seg_test/seg_test",
              classes=datasets.DATASETS["intel"].class_names),
     )  # fmt: skip
-    one = "np.zeros((30, 28, 28), np.uint8), np.arange(30) % 10"
+    one = "np.full((30, 28, 28), 200, np.uint8), np.arange(30) % 10"
     packages(f"return ({one}), ({one})", f"return {str(kaggle)!r}")
     place = Workspace(tmp_path / "w")
     assert len(datasets.read_raw("mnist", "", place).labels) == 60

@@ -77,7 +77,7 @@ BAD_INPUT = {
     "jobs text": (["--jobs", "many"], "expected whole numbers"),
     "contradiction": (["--force", "--trust-existing"], "contradict each other"),
     "threshold": (["--set", "nc_threshold=1"], "at least 0 and below 1"),
-    "too few images": (["--set", "n_images=50"], "too few images for a stratified split"),
+    "too few images": (["--set", "n_images=50"], "points: got 10, expected at most 5"),
     "too few adversarial inputs": (
         ["--set", "n_adversarial=2"],
         "expected 3 (one for each attack)",
@@ -152,7 +152,7 @@ def test_ctrl_c_while_planning_is_quiet():
         [sys.executable, str(ROOT / "run_all.py"), "--plan"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    time.sleep(1.2)
+    time.sleep(2)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode in (0, 130)  # 0: it had finished
