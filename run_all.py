@@ -228,7 +228,9 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
-        sys.exit(main())
+        code = main()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and done
+        sys.exit(code)
     except KeyboardInterrupt:
         print("\nStopped. What is finished is kept; the same command goes on from there.")
         sys.exit(130)
