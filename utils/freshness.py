@@ -12,6 +12,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from utils.parameters import as_text
 from utils.pipeline import Job
 from utils.raw.files import walk
 from utils.raw.sources import locate
@@ -85,13 +86,9 @@ def _content(entry: object) -> object:
 
 def _difference(part: str, name: str, before: object, now: object) -> str:
     if part == "parameters":
-        return f"{name}: {_short(before)} -> {_short(now)}"
+        return f"{name}: {as_text(before)} -> {as_text(now)}"
     what = {"code": f"code of {name}", "inputs": f"input {name}"}[part]
     return f"{what} {'is new' if before is None else 'is gone' if now is None else 'changed'}"
-
-
-def _short(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _record(job: Job) -> dict | None:

@@ -56,6 +56,11 @@ class Parameter:
     help: str
 
 
+def as_text(value: object) -> str:
+    """A value as a user writes it: lists are separated by spaces."""
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """``", did you mean 'x'?"`` where a choice is close to `word`, else an empty string."""
     close = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1)
@@ -195,7 +200,7 @@ def check(name: str, value: object, kind: type) -> object:
     if kind is float and not math.isfinite(value):
         raise ParameterError(f"{name}: got {value!r}, expected a finite number")
     if wrong := RULES[name](value):
-        shown = " ".join(map(str, value)) if isinstance(value, list) else value
+        shown = as_text(value) if isinstance(value, list) else value
         raise ParameterError(f"{name}: got {shown!r}, expected {wrong}")
     return value
 

@@ -57,7 +57,7 @@ def export_html(job: Job, links: Links) -> None:
     import nbformat
     from nbconvert import HTMLExporter
 
-    from utils.parameters import template_parameters
+    from utils.parameters import as_text, template_parameters
 
     folder = job.report.parent
 
@@ -71,7 +71,7 @@ def export_html(job: Job, links: Links) -> None:
         "style": _style(),
         "index": relative(job.workspace.reports_root / "index.html"),
         "links": [(label, title, relative(page)) for label, title, page in links.items],
-        "parameters": [(n, _text(shown[n]), p.help) for n, p in declared.items()],
+        "parameters": [(n, as_text(shown[n]), p.help) for n, p in declared.items()],
     }
     exporter = HTMLExporter(template_name="report", extra_template_basedirs=[str(PAGES)])
     notebook = nbformat.read(job.file(".ipynb"), as_version=4)
@@ -84,10 +84,6 @@ def export_html(job: Job, links: Links) -> None:
 def _is_parameters(cell: Mapping) -> bool:
     """Whether the table on top of the page says what the cell says."""
     return bool({"parameters", "injected-parameters"} & set(cell["metadata"].get("tags", [])))
-
-
-def _text(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _style() -> str:
