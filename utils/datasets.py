@@ -65,8 +65,15 @@ class Dataset:
     split anew together ("joined"), or only the training images are used ("train")."""
     reader: Callable[[], Raw] | None = None
     """For a data set that ships with a package; others are found or downloaded."""
-    study: Mapping[str, object] = field(default_factory=dict)
-    """Values of the preset ``study`` that are this data set's own."""
+    presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Preset -> parameters that this data set sets otherwise than the preset does for all."""
+
+
+def _presets(epochs: int, batch_size: int, n_adversarial: int, n_images: int = 0) -> dict:
+    """The study's own settings of a data set, which trains and retrains alike, and fewer images."""
+    training = {"epochs": epochs, "batch_size": batch_size}
+    study = {**training, "retraining_epochs": epochs, "n_adversarial": n_adversarial}
+    return {"study": study, "reduced": {**training, "n_images": n_images}}
 
 
 def _read_digits() -> Arrays:
@@ -99,20 +106,19 @@ DATASETS: dict[str, Dataset] = {
                 _DIGITS, reader=_read_digits),
         Dataset("gtsrb", "German traffic signs, 43 classes, 48x48; the official training images",
                 _TRAFFIC_SIGNS, 48, "gray", (0.8, 0.1, 0.1), "train",
-                study={"epochs": 10, "batch_size": 64, "n_adversarial": 3921}),
+                presets=_presets(10, 64, 3921) | {
+                    # The widest network and the most classes: smaller images, more gradient steps.
+                    "reduced": {"n_images": 2000, "image_size": 32, "epochs": 20, "batch_size": 32},
+                }),
         Dataset("intel", "natural scenes, 6 classes, 48x48; official test images",
                 ("buildings", "forest", "glacier", "mountain", "sea", "street"),
-                48, "gray", (0.8, 0.2, 0), "own",
-                study={"epochs": 20, "batch_size": 128, "n_adversarial": 3000}),
+                48, "gray", (0.8, 0.2, 0), "own", presets=_presets(20, 128, 3000, 3200)),
         Dataset("cifar", "CIFAR-10: animals and vehicles, 10 classes, 32x32",
-                _CIFAR, 32, "gray", parts="joined",
-                study={"epochs": 20, "batch_size": 64, "n_adversarial": 6000}),
+                _CIFAR, 32, "gray", parts="joined", presets=_presets(20, 64, 6000, 4000)),
         Dataset("mnist", "handwritten digits, 10 classes, 28x28",
-                _DIGITS, 28, "gray", parts="joined",
-                study={"epochs": 10, "batch_size": 64, "n_adversarial": 6999}),
+                _DIGITS, 28, "gray", parts="joined", presets=_presets(10, 64, 6999, 4500)),
         Dataset("fashion", "Fashion-MNIST: clothes, 10 classes, 28x28",
-                _CLOTHES, 28, "gray", parts="joined",
-                study={"epochs": 10, "batch_size": 64, "n_adversarial": 6999}),
+                _CLOTHES, 28, "gray", parts="joined", presets=_presets(10, 64, 6999, 6000)),
     ]
 }  # fmt: skip
 
