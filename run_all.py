@@ -37,6 +37,7 @@ OWN_OPTIONS = {
     "dataset": "--datasets", "datasets": "--datasets", "configuration": "--configurations",
     "configurations": "--configurations", "metrics": "--metrics", "attacks": "--attacks",
     "seed": "--seeds", "seeds": "--seeds", "workspace": "--workspace", "raw": "--raw",
+    "own_model": "--model",
 }  # fmt: skip
 
 
@@ -79,6 +80,7 @@ def command_line() -> argparse.ArgumentParser:
     one("--preset", "NAME", "quick", f"{', '.join(PRESETS)}; default: quick")
     more("--set", "NAME=VALUE", "any parameter of a template, e.g. epsilon=0.1 points=20")
     more("--raw", "NAME=PATH", "images of a data set: folder, archive or .npz; else data/raw/NAME")
+    more("--model", "NAME=PATH", "a trained network (.keras, .h5) to use; else one is trained")
     many("--steps", "N", [s.id for s in STEPS], "0 to 5, or ids such as 5.2; default: all")
     one("--jobs", "N", str(cores()), f"notebooks at a time; default: one a core, {cores()} here")
     one("--workspace", "FOLDER", "", "where data/, models/, reports/ go; default: the checkout")
@@ -133,7 +135,8 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
     if options.attacks:
         lists["attacks"] = options.attacks
     chosen = {name: check(name, values, list) for name, values in lists.items()}
-    raw = checks.raw_files(options.raw, chosen["datasets"])
+    raw = checks.paths_of("--raw", options.raw, chosen["datasets"])
+    models = checks.paths_of("--model", options.model, chosen["datasets"], unnamed=True)
     checks.preset(options.preset)
     (workers,) = checks.whole_numbers("--jobs", [options.jobs])
     if not 1 <= workers <= 1024:
@@ -144,9 +147,12 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
     checks.names(chosen["datasets"], raw, workspace)
     given = parse_settings(options.set, known, OWN_OPTIONS)
     given |= {name: chosen[name] for name in ("metrics", "attacks") if name in chosen}
+    paths = {"raw": raw, "own_model": models}
     values = {
         name: settings(
-            name, options.preset, {**given, **({"raw": raw[name]} if name in raw else {})}
+            name,
+            options.preset,
+            given | {parameter: of[name] for parameter, of in paths.items() if name in of},
         )
         for name in chosen["datasets"]
     }

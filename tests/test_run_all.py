@@ -93,6 +93,12 @@ BAD_INPUT = {
     "shares": (["--set", "shares=70 20 20"], "three whole numbers that sum to 100"),
     "color": (["--set", "color=grey"], "did you mean 'gray'?"),
     "image size": (["--set", "image_size=2"], "at least 4 and at most 1024"),
+    "model missing": (["--model", "/none.keras"], "/none.keras does not exist"),
+    "no model": (["--model", __file__], "expected a .keras or .h5 file as Keras saves it"),
+    "whose model": (["--datasets", "digits", "mnist", "--model", "a.keras"], "expected NAME=PATH"),
+    "model twice": (["--model", "digits=a.keras", "--model", "digits=b.h5"], "given twice"),
+    "model of another": (["--model", "mnist=a.keras"], "--model mnist: not among --datasets"),
+    "model as a parameter": (["--set", "own_model=a.keras"], "use --model instead"),
     "classes of gtsrb": (
         lambda p: ["--datasets", "gtsrb", *folder(p, tree())[2:3],
                    f"gtsrb={write_folder(p / 'in', tree())}"],

@@ -1,18 +1,32 @@
-"""Data sets of the user's own, end to end: colour images in an .npz file, a folder of pictures."""
+"""What the user brings, end to end: an .npz file with a trained network, a folder of pictures."""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 import pytest
 
 from tests.conftest import run_all
 from tests.pictures import picture, tree, write_folder
+from utils import models
 from utils.datasets import describe, load_splits
 from utils.results import read_results
 from utils.workspace import Workspace, read_json
 
 QUICK = ["--preset", "smoke", "--configurations", 2, "--metrics", "deepgini", "random",
          "--attacks", "fgsm", "--jobs", 2]  # fmt: skip
+
+
+def own_network():
+    models.start()
+    import keras
+    from keras import layers
+
+    return keras.Sequential(
+        [keras.Input((None, None, 3)), layers.Conv2D(4, 3), layers.BatchNormalization(),
+         layers.GlobalMaxPooling2D(), layers.Dense(8, "relu"), layers.Dense(3)]
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +37,10 @@ def place(tmp_path_factory):
     np.savez(place.root / "colours.npz", x=x, y=np.arange(120) % 3, class_names=["b", "g", "r"])
     files = {**tree("train", n=30), **tree("test", n=10), "train/red/broken.jpg": b"\xff\xd8"}
     write_folder(place.raw("folder"), files)
+    own_network().save(place.root / "own.keras")
     result = run_all("--datasets", "colours", "folder", "--raw",
                      f"colours={place.root / 'colours.npz'}", "--workspace", place.root,
+                     "--model", f"colours={place.root / 'own.keras'}",
                      "--set", "image_size=12", *QUICK)  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     return place
@@ -36,6 +52,27 @@ def test_every_step_runs(place, dataset):
     results = read_results([place.results(dataset, 0, 2)])
     assert len(results) == 2 * 3  # metrics, points 0 to 2
     assert results["accuracy"].between(0, 1).all()
+
+
+def test_the_own_network_is_the_original_model(place):
+    own = models.load(place.root / "own.keras").get_weights()
+    original = models.load(place.original_model("colours", 0)).get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(own, original, strict=True))
+    assert not (place.models("colours", 0) / "history.csv").exists()
+    assert (place.models("folder", 0) / "history.csv").exists()
+
+
+def test_another_model_makes_its_jobs_stale(place):
+    raw = f"colours={place.root / 'colours.npz'}"
+    options = ["--datasets", "colours", "--raw", raw, "--workspace", place.root,
+               "--set", "image_size=12", "--steps", "0", *QUICK]  # fmt: skip
+    same = run_all(*options, "--model", place.root / "own.keras", "--plan")
+    assert "skip  colours/seed-0/0.1.1-colours-original_model_training" in same.stdout
+    none = run_all(*options, "--plan")
+    assert re.search("run   colours/seed-0/0.1.1.* own_model: /", none.stdout)
+    own_network().save(place.root / "own.keras")
+    other = run_all(*options, "--model", place.root / "own.keras", "--plan")
+    assert "input own_model changed" in other.stdout
 
 
 def test_the_report_says_what_was_split_and_skipped(place):

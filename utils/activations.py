@@ -74,13 +74,13 @@ def activations(
     ValueError
         If there is no such layer, with the names of those there are.
     """
-    tensor = _trace_tensor(model, layer)
+    tensor = trace_tensor(model, layer)
     forward = kept(model, f"traces {layer}", lambda: _compile(model, [tensor, model.outputs[0]]))
     traces, probabilities = _in_batches(forward, check_images(model, images), batch_size)
     return traces.reshape(len(traces), -1), probabilities
 
 
-def _trace_tensor(model: keras.Model, layer: str) -> Any:
+def trace_tensor(model: keras.Model, layer: str) -> Any:
     """The symbolic output of `layer`, or of the last hidden layer."""
     import keras
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from utils.datasets import DATASETS, describe, is_at_hand, load_splits, read_raw, split
+from utils.datasets import (
+    DATASETS,
+    describe,
+    image_shape,
+    is_at_hand,
+    load_splits,
+    read_raw,
+    split,
+)
 from utils.freshness import status
 from utils.parameters import PRESETS, ParameterError, check, did_you_mean, template_parameters
 from utils.pipeline import Job
@@ -24,17 +32,26 @@ def whole_numbers(name: str, words: Iterable[str]) -> list[int]:
     return [int(word) for word in words]
 
 
-def raw_files(texts: Iterable[str], datasets: Iterable[str]) -> dict[str, str]:
-    """``NAME=PATH`` texts as a mapping of names to absolute paths."""
+def paths_of(
+    option: str, texts: Iterable[str], datasets: list[str], unnamed: bool = False
+) -> dict[str, str]:
+    """``NAME=PATH`` texts as a mapping of names to absolute paths.
+
+    With `unnamed`, a path alone will do where there is only one data set.
+    """
     found = {}
     for text in texts:
         name, separator, path = text.partition("=")
+        if unnamed and not separator and len(datasets) == 1:
+            name, separator, path = datasets[0], "=", text
         if not (separator and path):
-            raise ParameterError(f"--raw {text}: expected NAME=PATH")
+            raise ParameterError(f"{option} {text}: expected NAME=PATH")
         if name not in datasets:
             raise ParameterError(
-                f"--raw {name}: not among --datasets{did_you_mean(name, datasets)}"
+                f"{option} {name}: not among --datasets{did_you_mean(name, datasets)}"
             )
+        if name in found:
+            raise ParameterError(f"{option} {name}: given twice")
         found[name] = str(Path(path).expanduser().resolve())
     return found
 
@@ -113,11 +130,11 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, download: bool = T
                 f"add {job.step.id} to --steps, or use --trust-existing"
             )
     for dataset in dict.fromkeys(job.dataset for job in jobs if job.dataset):
-        _counts([job for job in jobs if job.dataset == dataset], download)
+        _dataset([job for job in jobs if job.dataset == dataset], rule, download)
 
 
-def _counts(jobs: list[Job], download: bool) -> None:
-    """Enough images of one data set for what its jobs ask."""
+def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
+    """Of one data set: enough images for what its jobs ask, and a model that fits them."""
     workspace, dataset = jobs[0].workspace, jobs[0].dataset
     first = next((job for job in jobs if job.step.id == "0.0"), None)
     if first:
@@ -127,11 +144,15 @@ def _counts(jobs: list[Job], download: bool) -> None:
         raw = read_raw(dataset, given["raw"], workspace)
         options = {name: given[name] for name in ("shares", "n_images", "split_by", "split_seed")}
         sizes = split(dataset, raw, **options).sizes
+        shape = image_shape(dataset, raw, given["image_size"], given["color"])
+        n_classes = len(raw.class_names)
     elif any(job.step.network for job in jobs):
         load_splits(dataset, workspace)
-        sizes = describe(dataset, workspace)["n_images"]
+        about = describe(dataset, workspace)
+        sizes, shape, n_classes = about["n_images"], about["image_shape"], len(about["class_names"])
     else:
         return
+    _own_model(jobs, rule, shape, n_classes)
     most = min(sizes["train"], sizes["test"])
     attack = next((job.parameters for job in jobs if job.step.id == "1.1"), None)
     n_adversarial = (attack or {}).get("n_adversarial") or most
@@ -151,3 +172,20 @@ def _counts(jobs: list[Job], download: bool) -> None:
                     f"points: got {job.parameters['points']}, expected at most {n}, the retraining "
                     f"inputs of configuration {job.parameters['configuration']} on {dataset}"
                 )
+
+
+def _own_model(jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int) -> None:
+    """A model of the user's own must fit; TensorFlow is started for it only if it will be used."""
+    steps = [job for job in jobs if job.step.id in ("0.0", "0.1")]
+    path = next((job.parameters["own_model"] for job in steps if job.step.id == "0.1"), "")
+    if not path or all(status(job, rule).up_to_date for job in steps):
+        return
+    from utils import models
+    from utils.own_model import read_own_model
+
+    models.start()
+    layer = next((job.parameters["layer"] for job in jobs if job.step.id == "2.1"), "")
+    try:
+        read_own_model(path, shape, n_classes, layer)
+    except FileNotFoundError as error:
+        raise ParameterError(str(error)) from None

@@ -33,7 +33,7 @@ def fingerprint(job: Job) -> dict[str, dict]:
     return {
         "parameters": dict(job.parameters),
         "code": {**code_hashes(job.step.path), **(_versions() if job.step.network else {})},
-        "inputs": {**hashes(job.workspace, job.inputs, known), **_raw_hash(job, known)},
+        "inputs": {**hashes(job.workspace, job.inputs, known), **_own_files(job, known)},
     }
 
 
@@ -109,19 +109,27 @@ def hashes(
     }
 
 
-def _raw_hash(job: Job, known: Mapping[str, dict]) -> dict[str, dict]:
-    """Of a raw file its content; of a folder names, sizes and times: there may be many files."""
-    path = None
+def _own_files(job: Job, known: Mapping[str, dict]) -> dict[str, dict]:
+    """Hashes of what the user brought: raw images and a model."""
+    found = {}
     if "raw" in job.parameters:
         path = locate(job.dataset, job.parameters["raw"], job.workspace)
-    if path is None or not path.exists():
-        return {}
+        if path and path.is_file():
+            found["raw"] = _file_hash(path, known.get("raw"))
+        elif path and path.is_dir():
+            found["raw"] = _folder_hash(path)
+    path = Path(job.parameters.get("own_model") or "")
     if path.is_file():
-        return {"raw": _file_hash(path, known.get("raw"))}
+        found["own_model"] = _file_hash(path, known.get("own_model"))
+    return found
+
+
+def _folder_hash(path: Path) -> dict[str, object]:
+    """Of names, sizes and times, not content: there may be many files."""
     files = sorted(walk(path)[0])
     seen = [(name, (path / name).stat()) for name in files if (path / name).exists()]
     listed = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in seen]
-    return {"raw": {"sha256": hashlib.sha256(json.dumps(listed).encode()).hexdigest()}}
+    return {"sha256": hashlib.sha256(json.dumps(listed).encode()).hexdigest()}
 
 
 def _file_hash(path: Path, known: Mapping | None) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Save and load networks as ``.keras`` files: reproducibly and safely."""
+"""Save networks as ``.keras`` files, reproducibly, and load them safely."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from utils.workspace import atomic
 
 if TYPE_CHECKING:
     import keras
+
+
+_BEGINS = {".keras": b"PK", ".h5": b"\x89HDF\r\n\x1a\n"}
+"""How files of a kind begin: a zip archive, an HDF5 file."""
 
 
 def save(model: keras.Model, path: str | Path) -> None:
@@ -42,12 +46,12 @@ def save(model: keras.Model, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> keras.Model:
-    """Read a ``.keras`` file without running code that it may carry.
+    """Read a model file without running code that it may carry.
 
     Parameters
     ----------
     path : str or Path
-        A file that Keras 3 saved.
+        A whole model as Keras saves it: ``.keras``, or the older ``.h5``.
 
     Returns
     -------
@@ -59,22 +63,24 @@ def load(path: str | Path) -> keras.Model:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no ``.keras`` file, is damaged, or needs code of its own (such as Lambda layers).
+        If it is no such file, is damaged, or needs code of its own (such as Lambda layers).
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"model file: {path} does not exist; train the model first")
-    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise FileNotFoundError(f"model file: {path} does not exist")
+    with open(path, "rb") as file:
+        begin = file.read(8)
+    if not begin.startswith(_BEGINS.get(path.suffix, b"none")):
         raise ValueError(
-            f"model file: expected a .keras file saved by Keras 3, got {path}; older models: "
-            "load them with the Keras that made them and save them as .keras"
+            f"model file: expected a .keras or .h5 file as Keras saves it, got {path}; load the "
+            "model with what made it and call model.save('model.keras')"
         )
     import keras
 
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (ValueError, TypeError, KeyError, AttributeError, OSError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().partition(". ")[0].splitlines()[0]  # what is wrong, no advice
         raise ValueError(
             f"model file: {path} cannot be loaded safely; it is damaged or has layers that run "
             f"code of their own (Lambda, custom classes). Keras says: {reason}"

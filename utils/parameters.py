@@ -156,6 +156,7 @@ RULES: dict[str, Callable[..., str]] = {
     "max_broken": _between(0),
     "seed": _SEED,
     "seeds": _each(_SEED, int),
+    "own_model": _anything,
     "epochs": _between(1, 10_000),
     "retraining_epochs": _between(1, 10_000),
     "batch_size": _between(1, 100_000),

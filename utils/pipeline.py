@@ -166,6 +166,7 @@ def _files(step: Step, w: Workspace, p: Mapping) -> list[tuple[str, ...]]:
     d, seed, c = p.get("dataset", ""), p.get("seed", 0), p.get("configuration", 0)
     images = [w.data(d) / "*.npy", w.data(d) / "dataset.json"]
     model = [w.original_model(d, seed)]
+    history = [] if p.get("own_model") else [w.models(d, seed) / "history.csv"]
     adversarial = [w.adversarial(d, seed) / "*.npy"]
     scores = [w.metrics(d, seed) / f"{m}.npy" for m in p.get("metrics", [])]
     kept = [w.models(d, seed) / f"c{c}_*.keras"] if p.get("keep_models", "none") != "none" else []
@@ -178,7 +179,7 @@ def _files(step: Step, w: Workspace, p: Mapping) -> list[tuple[str, ...]]:
     curves = [w.curve(d, seed, c, m) for m in p.get("metrics", [])]
     reads, writes, *unfinished = {
         "0.0": ([], images),
-        "0.1": (images, [*model, w.models(d, seed) / "history.csv"]),
+        "0.1": (images, model + history),
         "1.1": (images + model, [*adversarial, w.adversarial(d, seed) / "attacks.csv"]),
         "2.1": (images + model + adversarial, [*scores, w.metrics(d, seed) / "metrics.csv"]),
         "3-4.1": (images + model + adversarial + scores, tables + kept, curves),

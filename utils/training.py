@@ -43,7 +43,8 @@ def fresh_weights(model: keras.Model, seed: int) -> list[np.ndarray]:
 
     Each initializer gets a seed of its own, drawn from `seed`: the weights depend on nothing else,
     neither on Keras's global seed nor on the models built before. Statistics such as those of
-    batch normalization start anew, too.
+    batch normalization start anew, too. Frozen layers (``trainable=False``) keep their weights:
+    nothing would ever train new ones.
 
     Parameters
     ----------
@@ -60,7 +61,21 @@ def fresh_weights(model: keras.Model, seed: int) -> list[np.ndarray]:
     seeds = (int(rng(seed, "fresh weights", i).integers(2**31)) for i in count())
     config = copy.deepcopy(model.get_config())
     _set_seeds(config, seeds)
-    return type(model).from_config(config).get_weights()
+    fresh = type(model).from_config(config).get_weights()
+    frozen = set(_frozen(model))
+    old = zip(model.weights, model.get_weights(), strict=True)
+    return [
+        kept if id(variable) in frozen else new
+        for (variable, kept), new in zip(old, fresh, strict=True)
+    ]
+
+
+def _frozen(layer: Any) -> Iterator[int]:
+    """Ids of the weights of all layers within `layer` that are not trained."""
+    if not layer.trainable:
+        yield from map(id, layer.weights)
+    for inner in getattr(layer, "layers", []):
+        yield from _frozen(inner)
 
 
 def _set_seeds(config: Any, seeds: Iterator[int]) -> None:
