@@ -67,10 +67,21 @@ def test_what_unpacks_too_large_is_refused(tmp_path, monkeypatch):
     for path in paths:
         with pytest.raises(ValueError, match="unpacks to more than 3 MiB for all"):
             archives.members(path)
-    monkeypatch.setattr(archives, "MAX_MEMBER", 2**19)
+    monkeypatch.setattr(archives, "MAX_IMAGE", 2**19)
     for path in paths:
         with pytest.raises(ValueError, match=r"more than 0 MiB for a/0\.ppm"):
             archives.members(path)
+    archives.members(write_zip(tmp_path / "b.zip", {"a/weights.h5": bytes(2**20)}))  # not read
+
+
+@pytest.mark.parametrize("format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_long_headers_are_refused_before_they_fill_the_memory(tmp_path, format):
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz", format=format) as archive:
+        archive.addfile(tarfile.TarInfo("a/" + "x" * 2**21))
+    with pytest.raises(ValueError, match="refused, it holds a header of more than 1 MiB"):
+        archives.members(tmp_path / "a.tar.gz")
+    with pytest.raises(ValueError, match="refused, it holds a header of more than 1 MiB"):
+        list(archives.contents(tmp_path / "a.tar.gz", {}))
 
 
 def test_a_zip_that_lies_about_a_size_unpacks_no_more_than_it_says(tmp_path):
@@ -89,6 +100,14 @@ def test_damaged_and_encrypted_archives_are_explained(tmp_path):
         (write_zip if name == "a.zip" else write_tar)(path, tree())
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         with pytest.raises(ValueError, match="not a readable archive"):
+            archives.members(path)
+    path = write_tar(tmp_path / "c.tar", {f"a/{i}.png": bytes(600) for i in range(12)})
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[5 * 1536 + 150] ^= 1  # in the checksum of the sixth header
+    for content in (damaged, whole[: 7 * 1536], whole[: 7 * 1536 + 300]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"not a readable archive \(damaged or cut after"):
             archives.members(path)
     path = write_zip(tmp_path / "b.zip", {"a/1.png": b"1"})
     content = bytearray(path.read_bytes())
@@ -118,3 +137,11 @@ def test_a_folder_may_hold_archives(tmp_path):
     assert sorted(set(raw.parts)) == ["test", "train"] and len(raw.labels) == 18
     images, broken = raw.read(range(18), (10, 8, 3))
     assert not broken and images.shape == (18, 10, 8, 3)
+
+
+def test_an_archive_beside_the_images_that_came_from_it_is_left_out(tmp_path):
+    write_folder(tmp_path / "in", tree())
+    write_zip(tmp_path / "in" / "pets.zip", tree())
+    raw = open_raw(tmp_path / "in")
+    assert raw.class_names == ["blue", "green", "red"] and len(raw.labels) == 12
+    assert raw.notes == ["pets.zip left out, as there are images beside it"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from tests.pictures import encoded, picture, tree, write_folder
 from utils.raw import images
@@ -142,3 +144,31 @@ def test_a_wrong_suffix_does_not_matter_and_bombs_are_broken(tmp_path, monkeypat
         with pytest.raises((Image.DecompressionBombError, Image.DecompressionBombWarning)) as error:
             decode(content, (4, 4, 1))
         assert images.reason(error.value, content) == "more than 50 pixels"
+
+
+def test_no_program_is_run_for_an_image(tmp_path, monkeypatch):
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path / 'ran'}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    drawing = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
+    with pytest.raises(UnidentifiedImageError):
+        images.decode(drawing, (8, 8, 3))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_is_gone_when_it_is_read_counts_as_broken():
+    into = np.empty((3, 8, 8, 3), np.float32)
+    given = [(1, encoded(picture(0, 0)))]
+    broken = images.decode_all(given, (8, 8, 3), into, "{}.png".format, max_broken=2)
+    assert {number: entry.reason for number, entry in broken.items()} == {
+        0: "no longer there", 2: "no longer there",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="max_broken: more than 1 images"):
+        images.decode_all(given, (8, 8, 3), into, "{}.png".format, max_broken=1)
+
+
+def test_a_batch_of_large_files_is_short(monkeypatch):
+    monkeypatch.setattr(images, "BATCH_BYTES", 100)
+    sizes = [len(batch) for batch in images._batches((i, bytes(30)) for i in range(9))]
+    assert sizes == [4, 4, 1]

@@ -8,6 +8,7 @@ import os
 import sys
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.pictures import CLASSES, encoded, picture, tree, write_folder, write_tar, write_zip
@@ -30,12 +31,14 @@ def counts(raw):
     [
         (("",), {"": 12}),
         (("my pictures/of colours",), {"": 12}),
-        (("train",), {"train": 12}),
+        (("train",), {"": 12}),
         (("Train", "Test"), {"train": 12, "test": 12}),
         (("data/training", "data/validation", "data/testing"),
          {"train": 12, "val": 12, "test": 12}),
         (("seg_train/seg_train", "seg_test/seg_test"), {"train": 12, "test": 12}),
-        (("GTSRB/Final_Training/Images",), {"train": 12}),
+        (("GTSRB/Final_Training/Images",), {"": 12}),
+        (("test/train", "test/val"), {"train": 12, "val": 12}),
+        (("training/pets/train", "training/pets/test"), {"train": 12, "test": 12}),
         (("test",), {"": 12}),
     ],
 )  # fmt: skip
@@ -60,7 +63,7 @@ def test_a_class_may_be_called_train():
     found = arrange([f"{name}/{i}.png" for name in ("car", "plane", "train") for i in range(3)])
     assert found.class_names == ["car", "plane", "train"] and set(found.parts) == {""}
     found = arrange([f"train/{name}/{i}.png" for name in ("car", "train") for i in range(3)])
-    assert found.class_names == ["car", "train"] and set(found.parts) == {"train"}
+    assert found.class_names == ["car", "train"] and set(found.parts) == {""}
 
 
 def test_numbered_classes_are_sorted_as_numbers():
@@ -73,14 +76,24 @@ def test_what_lies_in_no_class_is_left_out_and_said():
     names = [*tree("seg_train/seg_train", "seg_test/seg_test"), "seg_pred/seg_pred/1.jpg", "x.png"]
     found = arrange(names)
     assert len(found.names) == 24
-    assert found.notes == ["2 images that lie in no class folder were left out"]
+    assert found.notes == [
+        "2 images in no folder of train, val or test, such as seg_pred/seg_pred/1.jpg, were left "
+        "out"
+    ]
     unlabeled_test = arrange([*tree("Final_Training/Images"), "Final_Test/Images/00000.png"])
     assert set(unlabeled_test.parts) == {"train"}
+    assert unlabeled_test.notes == [
+        "1 images that lie in no class folder, such as Final_Test/Images/00000.png, were left out"
+    ]
 
 
 def test_an_archive_that_holds_all_twice_is_read_once():
     found = arrange([*tree("Train", "Test"), *tree("train", n=3), *tree("test", n=3)])
     assert sorted(found.parts.tolist()) == ["test"] * 12 + ["train"] * 12
+    assert found.notes == [
+        f"9 images in a second folder of {part} images, such as {part}/blue/0.png, were left out"
+        for part in ("train", "test")
+    ]
 
 
 def test_tracks_are_understood():
@@ -101,6 +114,7 @@ def test_tracks_are_understood():
         (["1.png", "2.png"], "at least 2 classes with images, got none"),
         (["cat/1.png", "cat/2.png"], "at least 2 classes with images, got only cat"),
         ([*tree("train"), *tree("test"), "test/cyan/1.png"], "test images of class cyan"),
+        ([*tree("train"), *tree("test", classes=["Blue", "Red"])], "test images of class Blue"),
     ],
 )
 def test_bad_layouts_are_explained(names, message):
@@ -134,7 +148,9 @@ def test_unicode_names_and_linked_folders(tmp_path):
         assert raw.class_names == sorted(names)
     os.symlink(path / "日本", path / "linked", target_is_directory=True)  # made by the user
     os.symlink(path, path / "loop", target_is_directory=True)
-    assert len(open_raw(path).labels) == 12  # each folder once
+    (path / "größe").rename(path / "z")
+    os.symlink(path / "z", path / "a", target_is_directory=True)  # sorts before it
+    assert open_raw(path).class_names == sorted(["z", "日本", "a b"])  # each folder once
 
 
 def test_images_of_several_sizes_become_squares_of_the_median(tmp_path):
@@ -210,6 +226,53 @@ def test_arrays_change_colours_and_size(tmp_path):
     assert raw.read(np.arange(9), (10, 8, 3))[0].shape == (9, 10, 8, 3)
 
 
+def huge(path):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (9000000000000, 9), }\n"
+    content = np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header
+    write_zip(path, {"x.npy": content, "y.npy": b""})
+
+
+def encrypted(path):
+    write_zip(path, {"x.npy": b"1", "y.npy": b"1"})
+    content = bytearray(path.read_bytes())
+    content[6] |= 1  # the flag of an encrypted member, in its own header
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # and in the directory
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (huge, "not a readable .npz file"),
+        (encrypted, "not a readable .npz file"),
+        (lambda path: write_zip(path, {"x": b"abc", "y": b"abc"}), "x is no array"),
+        (lambda path: np.savez(path, x=np.ones((3, 4, 4)), y=np.arange(3), class_names=list("aab")),
+         "expected different class_names, got a, a, b"),
+        (lambda path: np.savez(path, z=np.ones(3)), "got z"),
+    ],
+)  # fmt: skip
+def test_bad_npz_files_are_explained(tmp_path, write, message):
+    write(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=message) as error:
+        open_raw(tmp_path / "a.npz")
+    assert "a.npz" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_arrays_that_fill_the_memory_are_refused(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros((99, 64, 64)), y=np.arange(99) % 3)
+    folder, _ = idx_folder(tmp_path / "idx")
+    free = psutil.virtual_memory()._replace(available=500)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    for path in (tmp_path / "a.npz", folder):
+        with pytest.raises(ValueError, match="are free"):
+            open_raw(path)
+
+
+def test_class_names_may_be_bytes(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.ones((3, 4, 4)), y=[0, 1, 2], class_names=[b"a", b"b", b"c"])
+    assert open_raw(tmp_path / "a.npz").class_names == ["a", "b", "c"]
+
+
 def test_parts_of_an_npz_file_are_kept_or_joined(tmp_path):
     x, y = np.full((30, 8, 8), 200, np.uint8), np.arange(30) % 10
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y)
@@ -236,6 +299,9 @@ def test_raw_images_are_found_in_the_workspace(tmp_path):
     write_folder(place.raw("third"), {"my.npz": b""})
     np.savez(place.raw("third") / "my.npz", x=np.zeros((9, 4, 4)), y=np.arange(9) % 3)
     assert len(datasets.read_raw("third", "", place).labels) == 9
+    path = write_zip(place.raw("fourth").with_suffix(".zip"), tree())
+    place.raw("fourth").mkdir()
+    assert locate("fourth", "", place) == path  # an empty folder beside it hides nothing
 
 
 def test_names_and_numbers_of_classes_are_the_registrys(tmp_path):

@@ -69,10 +69,20 @@ def test_another_model_makes_its_jobs_stale(place):
     same = run_all(*options, "--model", place.root / "own.keras", "--plan")
     assert "skip  colours/seed-0/0.1.1-colours-original_model_training" in same.stdout
     none = run_all(*options, "--plan")
-    assert re.search("run   colours/seed-0/0.1.1.* own_model: /", none.stdout)
+    assert re.search(r"run   colours/seed-0/0.1.1.*\(own_model: /.* -> nothing\)", none.stdout)
     own_network().save(place.root / "own.keras")
     other = run_all(*options, "--model", place.root / "own.keras", "--plan")
     assert "input own_model changed" in other.stdout
+
+
+def test_what_is_made_needs_no_raw_images_any_more(place):
+    (place.root / "colours.npz").rename(place.root / "away.npz")
+    options = ["--datasets", "colours", "--workspace", place.root, "--steps", "0.0"]
+    trusted = run_all(*options, "--trust-existing")
+    asked = run_all(*options)
+    (place.root / "away.npz").rename(place.root / "colours.npz")
+    assert trusted.returncode == 0 and "up to date" in trusted.stdout
+    assert asked.returncode == 2 and "bring it with --raw colours=PATH" in asked.stderr
 
 
 def test_the_report_says_what_was_split_and_skipped(place):

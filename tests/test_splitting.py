@@ -58,6 +58,17 @@ def test_small_subsets_of_many_classes_work():
     assert len(np.unique(labels[plan.train])) == 43  # every class is learned
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_no_subset_loses_a_class(seed):
+    labels = np.repeat([0, 1], [9980, 20])
+    plan = plan_split(listed(labels), THIRDS, n_images=200, split_seed=seed)
+    assert sum(plan.sizes.values()) == 200
+    assert len(np.unique(labels[plan.train])) == 2
+    labels, parts = np.tile(np.arange(40), 20), np.repeat(["train", "test"], 400)
+    plan = plan_split(listed(labels, parts), (0.8, 0.2, 0), n_images=200, split_seed=seed)
+    assert set(labels[plan.test]) <= set(labels[plan.train]) == set(range(40))
+
+
 def test_official_parts_stay_what_they_are():
     parts = np.array(["train"] * 90 + ["test"] * 30)
     plan = plan_split(listed(np.arange(120) % 3, parts), (0.8, 0.2, 0))
@@ -96,7 +107,11 @@ def test_by_track_no_track_is_on_two_sides():
         (listed([0, 0, 0, 1, 1]), {}, r"at least 3 images a class to split them, got 1 \(2\)"),
         (listed(np.arange(60) % 3), {"split_by": "track"}, "split_by: got 'track', but not all"),
         (listed(np.arange(60) % 3), {"shares": (0.8, 0.2, 0)}, "shares: got none for test"),
-        (listed(np.arange(60) % 3), {"n_images": 3}, "n_images: too few images"),
+        (listed(np.arange(60) % 3), {"n_images": 8}, "for 3 classes; expected at least 9"),
+        (listed([0, 0, 0, 2, 2, 2]), {}, r"at least 3 images a class to split them, got 1 \(0\)"),
+        (listed([0, 0, 0, 1, 1, 1, 2], [""] * 6 + ["test"]), {}, r"to split them, got 2 \(0\)"),
+        (listed([0, 0, 1, 2], ["train", "val", "test", "test"]), {}, r"to train on, got 1 \(0\)"),
+        (listed([0, 1], "test"), {}, "none is for training"),
     ],
 )
 def test_what_can_not_be_split_is_explained(raw, options, message):

@@ -59,7 +59,8 @@ def paths_of(
 def names(datasets: Iterable[str], raw: Mapping[str, str], workspace: Workspace) -> None:
     """Data sets must be known or brought by the user."""
     for name in datasets:
-        if name not in DATASETS and not is_at_hand(name, raw.get(name, ""), workspace):
+        made = (workspace.data(name) / "dataset.json").exists()
+        if not (name in DATASETS or made or is_at_hand(name, raw.get(name, ""), workspace)):
             known = ", ".join(DATASETS)
             raise ParameterError(
                 f"--datasets: got {name!r}, expected one of {known}{did_you_mean(name, DATASETS)}; "
@@ -137,7 +138,7 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
     """Of one data set: enough images for what its jobs ask, and a model that fits them."""
     workspace, dataset = jobs[0].workspace, jobs[0].dataset
     first = next((job for job in jobs if job.step.id == "0.0"), None)
-    if first:
+    if first and not status(first, rule).up_to_date:
         given = first.parameters
         if not (download or is_at_hand(dataset, given["raw"], workspace)):
             return
@@ -158,7 +159,12 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
     n_adversarial = (attack or {}).get("n_adversarial") or most
     if attack:
         least = len(attack["attacks"])
-        if not least <= n_adversarial <= most or sizes["val"] < least:
+        if sizes["val"] < least:
+            raise ParameterError(
+                f"attacks: got {least}, but {dataset} has {sizes['val']} validation images, and "
+                "each attack needs one; take more n_images or larger shares"
+            )
+        if not least <= n_adversarial <= most:
             raise ParameterError(
                 f"n_adversarial: got {n_adversarial}, expected {least} (one for each attack) to "
                 f"{most}, the smaller of the {sizes['train']} training and {sizes['test']} test "
@@ -181,11 +187,12 @@ def _own_model(jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int)
     if not path or all(status(job, rule).up_to_date for job in steps):
         return
     from utils import models
+    from utils.activations import trace_tensor
     from utils.own_model import read_own_model
 
     models.start()
     layer = next((job.parameters["layer"] for job in jobs if job.step.id == "2.1"), "")
     try:
-        read_own_model(path, shape, n_classes, layer)
+        trace_tensor(read_own_model(path, shape, n_classes), layer)
     except FileNotFoundError as error:
         raise ParameterError(str(error)) from None

@@ -86,7 +86,7 @@ def _content(entry: object) -> object:
 
 def _difference(part: str, name: str, before: object, now: object) -> str:
     if part == "parameters":
-        return f"{name}: {as_text(before)} -> {as_text(now)}"
+        return f"{name}: {as_text(before) or 'nothing'} -> {as_text(now) or 'nothing'}"
     what = {"code": f"code of {name}", "inputs": f"input {name}"}[part]
     return f"{what} {'is new' if before is None else 'is gone' if now is None else 'changed'}"
 

@@ -66,10 +66,12 @@ def load(path: str | Path) -> keras.Model:
         If it is no such file, is damaged, or needs code of its own (such as Lambda layers).
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"model file: {path} does not exist")
-    with open(path, "rb") as file:
-        begin = file.read(8)
+    begin = b""
+    if path.is_file():
+        with open(path, "rb") as file:
+            begin = file.read(8)
     if not begin.startswith(_BEGINS.get(path.suffix, b"none")):
         raise ValueError(
             f"model file: expected a .keras or .h5 file as Keras saves it, got {path}; load the "
@@ -79,8 +81,9 @@ def load(path: str | Path) -> keras.Model:
 
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, AttributeError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().partition(". ")[0].splitlines()[0]  # what is wrong, no advice
+    except Exception as error:  # whatever a damaged file brings Keras or TensorFlow to raise
+        text = str(error).strip() or type(error).__name__
+        reason = text.partition(". ")[0].splitlines()[0]  # what is wrong, without Keras's advice
         raise ValueError(
             f"model file: {path} cannot be loaded safely; it is damaged or has layers that run "
             f"code of their own (Lambda, custom classes). Keras says: {reason}"

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.activations import trace_tensor
+import numpy as np
+
 from utils.model_files import load
-from utils.models import compile_model, ends_in_softmax, final_layer
+from utils.models import compile_model, ends_in_softmax, final_layer, logits_of
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +19,6 @@ def read_own_model(
     path: str | Path,
     image_shape: Sequence[int],
     n_classes: int,
-    layer: str = "",
     learning_rate: float = 0.001,
 ) -> keras.Model:
     """Read a trained classifier and make sure that every later step can work with it.
@@ -31,8 +31,6 @@ def read_own_model(
         Height, width and channels of the images, which are in [0, 1].
     n_classes : int
         Number of classes of the data set.
-    layer : str, default=""
-        Layer whose outputs are the activation traces; empty for the last hidden one.
     learning_rate : float, default=0.001
         Of the RMSprop optimizer that it is compiled with; its own optimizer is left out.
 
@@ -47,8 +45,8 @@ def read_own_model(
         If there is no such file.
     ValueError
         If the file is damaged or carries code; if the model has several inputs or outputs, takes
-        in other images, gives other classes, or ends in neither soft-max nor logits; if there is
-        no such layer.
+        in other images, gives other classes, ends in neither soft-max nor logits, or has no
+        gradients.
     """
     import keras
 
@@ -71,13 +69,36 @@ def read_own_model(
             f"model file: {path} gives {tuple(model.outputs[0].shape[1:])} numbers an image, the "
             f"data set has {n_classes} classes; take a model that was trained on its classes"
         )
-    ends_in_softmax(model)
     if None in wanted:  # any size: from here on, the size of the images
         fixed = keras.models.clone_model(model, input_tensors=keras.Input(shape, name="images"))
         fixed.set_weights(model.get_weights())
         model = fixed
-    trace_tensor(model, layer)
+    _try(model, path, (2, *shape))
     return compile_model(model, learning_rate)
+
+
+def _try(model: keras.Model, path: str | Path, shape: tuple[int, ...]) -> None:
+    """Two random images through the model and back, as the attacks will do with all."""
+    import tensorflow as tf
+
+    images = tf.constant(np.random.default_rng(0).random(shape, np.float32))
+    outputs, softmax = model(images, training=False), ends_in_softmax(model)
+    if not tf.is_tensor(outputs):
+        raise ValueError(f"model file: {path} gives a {type(outputs).__name__}, not one tensor")
+    sums = tf.reduce_sum(outputs, axis=-1).numpy()
+    if not softmax and tf.reduce_min(outputs) >= 0 and np.allclose(sums, 1, atol=1e-3):
+        raise ValueError(
+            f"model file: {path} gives probabilities, but its last layer is no soft-max (it is "
+            f"{final_layer(model).name!r}); make the soft-max its last layer, or leave it out"
+        )
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        largest = tf.reduce_max(logits_of(model)(images))
+    if tape.gradient(largest, images) is None:
+        raise ValueError(
+            f"model file: {path} has no gradient with respect to its images, so it can't be "
+            f"attacked; does it take in {model.inputs[0].dtype} instead of float32?"
+        )
 
 
 def _by(shape: Sequence[int | None]) -> str:
@@ -86,7 +107,7 @@ def _by(shape: Sequence[int | None]) -> str:
 
 def _remedy(wanted: Sequence[int | None], shape: Sequence[int]) -> str:
     """The parameters of step 0.0 that make the images fit, if they can."""
-    height, width, channels = wanted
+    height, width, channels = (w or s for w, s in zip(wanted, shape, strict=True))
     remedies = []
     if (height, width) != tuple(shape[:2]):
         if height != width:

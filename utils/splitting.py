@@ -42,7 +42,7 @@ def plan_split(
     shares : tuple of 3 floats
         Shares of training, validation and test images.
     n_images : int, default=0
-        Keep a stratified subset of at most so many images; 0 keeps all.
+        Keep a stratified subset of at most so many images, some of each class; 0 keeps all.
     split_by : {"image", "track"}
         By track, all images of one track are on the same side, and shares are of tracks.
     split_seed : int, default=0
@@ -51,15 +51,16 @@ def plan_split(
     Raises
     ------
     ValueError
-        If a class has too few images, a split would be empty or names hold no tracks.
+        If a class has too few training images, a split would be empty or names hold no tracks.
     """
     rng = seeds.rng(split_seed, "split")
     pools = {p: np.flatnonzero(raw.parts == p) for p in ("val", "test")}
     given = [part for part, positions in pools.items() if positions.size]
     pools = {"train": np.flatnonzero(~np.isin(raw.parts, given)), **pools}
-    _enough(raw, pools["train"])
+    least = 3 - len(given)  # an image of each class for each split that is made here
+    _enough(raw, pools["train"], least)
     if 0 < n_images < len(raw.labels):
-        pools = _subset(pools, raw.labels, n_images, rng)
+        pools = _subset(pools, raw.labels, n_images, least, rng)
     groups = _groups(raw, pools["train"], split_by)
     weights = dict(zip(("train", "val", "test"), shares, strict=True))
     weights = {p: w for p, w in weights.items() if p not in given}
@@ -80,20 +81,35 @@ def plan_split(
     return Plan(**result, how=_in_words(weights, given, split_by))
 
 
-def _enough(raw: Raw, positions: np.ndarray) -> None:
+def _enough(raw: Raw, positions: np.ndarray, least: int) -> None:
+    if not positions.size:
+        raise ValueError("labels: all images are validation or test images, none is for training")
     counts = np.bincount(raw.labels[positions], minlength=len(raw.class_names))
-    few = np.flatnonzero((counts > 0) & (counts < 3))
+    few = np.flatnonzero(counts < least)
     if few.size:
         named = ", ".join(f"{raw.class_names[c]} ({counts[c]})" for c in few[:5])
-        raise ValueError(f"labels: expected at least 3 images a class to split them, got {named}")
+        use = "to split them" if least > 1 else "to train on"
+        raise ValueError(
+            f"labels: expected at least {least} image{'s' * (least > 1)} a class {use}, got {named}"
+        )
 
 
-def _subset(pools: dict, labels: np.ndarray, n_images: int, rng: np.random.Generator) -> dict:
+def _subset(
+    pools: dict, labels: np.ndarray, n_images: int, least: int, rng: np.random.Generator
+) -> dict:
     n = sum(map(len, pools.values()))
+    sizes = {part: round(n_images * len(p) / n) for part, p in pools.items()}
+    n_classes = len(np.unique(labels[pools["train"]]))
+    if sizes["train"] < least * n_classes:
+        raise ValueError(
+            f"n_images: got {n_images}, too few for {n_classes} classes; expected at least "
+            f"{int(np.ceil(least * n_classes * n / len(pools['train'])))}"
+        )
     return {
-        part: p[_draw(labels[p], np.arange(len(p)), round(n_images * len(p) / n), rng)]
+        part: p[_draw(labels[p], np.arange(len(p)), sizes[part], rng,
+                      least=least if part == "train" else 0)]
         for part, p in pools.items()
-    }
+    }  # fmt: skip
 
 
 def _groups(raw: Raw, positions: np.ndarray, split_by: str) -> np.ndarray:
@@ -109,11 +125,17 @@ def _groups(raw: Raw, positions: np.ndarray, split_by: str) -> np.ndarray:
 
 
 def _draw(
-    labels: np.ndarray, groups: np.ndarray, size: int, rng: np.random.Generator, keep: int = 0
+    labels: np.ndarray,
+    groups: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
+    keep: int = 0,
+    least: int = 0,
 ) -> np.ndarray:
     """Positions of the images of `size` groups, stratified; all of a group have one label.
 
-    Each class gives in proportion, rounded so that the sum is right, and keeps `keep` groups.
+    Each class gives in proportion, rounded so that the sum is right, but at least `least` groups,
+    and keeps `keep`.
     """
     names, first = np.unique(groups, return_index=True)
     classes, counts = np.unique(labels[first], return_counts=True)
@@ -121,6 +143,9 @@ def _draw(
     targets = np.floor(exact).astype(int)
     most = np.lexsort((rng.random(len(classes)), targets - exact))  # largest remainders first
     targets[most[: size - targets.sum()]] += 1
+    while (targets < least).any():  # one more of the rarest class, one less of the most common
+        targets[targets.argmin()] += 1
+        targets[targets.argmax()] -= 1
     drawn = [
         rng.permutation(names[labels[first] == label])[: min(target, count - keep)]
         for label, target, count in zip(classes, targets, counts, strict=True)

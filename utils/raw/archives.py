@@ -12,11 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from utils.raw.layout import is_image
+
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-MAX_MEMBER = 256 * 2**20
+MAX_IMAGE = 256 * 2**20
 """Largest unpacked size of one image, in bytes."""
 MAX_TOTAL = 64 * 2**30
 """Largest unpacked size of all that an archive holds, in bytes."""
+MAX_HEADER = 2**20
+"""Largest size of a name or other fact about a member, which is read whole, in bytes."""
 
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError,
            zipfile.BadZipFile, NotImplementedError, ValueError)  # fmt: skip
@@ -46,7 +50,8 @@ def members(path: Path) -> tuple[list[str], int]:
     with _explained(path):
         for name, size, special in _headers(path):
             total += size
-            for unpacked, most, what in ((size, MAX_MEMBER, name), (total, MAX_TOTAL, "all")):
+            image = size if is_image(_plain(name)) else 0  # others are not read
+            for unpacked, most, what in ((image, MAX_IMAGE, name), (total, MAX_TOTAL, "all")):
                 if unpacked > most:
                     raise _Refused(f"unpacks to more than {most / 2**20:,.0f} MiB for {what}")
             if special:
@@ -68,7 +73,7 @@ def contents(path: Path, wanted: Mapping[str, int]) -> Iterator[tuple[int, bytes
                     if (number := wanted.get(_plain(info.filename))) is not None:
                         yield number, _content_of(archive, info)
         else:
-            with tarfile.open(path, "r|*") as archive:
+            with tarfile.open(path, "r|*", tarinfo=_Header) as archive:
                 for info in archive:
                     if info.isreg() and (number := wanted.get(_plain(info.name))) is not None:
                         yield number, archive.extractfile(info).read()
@@ -76,6 +81,21 @@ def contents(path: Path, wanted: Mapping[str, int]) -> Iterator[tuple[int, bytes
 
 class _Refused(ValueError):
     """An archive that is whole, but not safe."""
+
+
+_FACTS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+          tarfile.GNUTYPE_LONGLINK)  # fmt: skip
+
+
+class _Header(tarfile.TarInfo):
+    """Refuses what tarfile would read into memory before anyone sees its size."""
+
+    @classmethod
+    def frombuf(cls, *arguments: object) -> tarfile.TarInfo:
+        header = super().frombuf(*arguments)
+        if header.type in _FACTS and header.size > MAX_HEADER:
+            raise _Refused(f"holds a header of more than {MAX_HEADER / 2**20:,.0f} MiB")
+        return header
 
 
 @contextmanager
@@ -105,10 +125,14 @@ def _headers(path: Path) -> Iterator[tuple[str, int, bool]]:
                 if not info.is_dir():
                     yield info.filename, info.file_size, stat.S_ISLNK(info.external_attr >> 16)
     else:
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, tarinfo=_Header) as archive:
             for info in archive:
                 if not info.isdir():
                     yield info.name, info.size, not info.isreg()
+            # A damaged header ends the loop like the block of zeros at the end of an archive.
+            archive.fileobj.seek(archive.offset)
+            if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"damaged or cut after {len(archive.getnames()):,} files")
 
 
 def _content_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from utils.raw.base import Broken, Raw, Shape, Tell
 
 PARTS = ("train", "val", "test")
+_NAMES = ("class_names", "x", "y", *(f"{kind}_{part}" for kind in "xy" for part in PARTS))
 _IDX = re.compile(r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?$")
 
 
@@ -33,25 +35,20 @@ class Arrays(Raw):
     def read(
         self, positions: np.ndarray, shape: Shape, max_broken: int = 0, tell: Tell | None = None
     ) -> tuple[np.ndarray, dict[int, Broken]]:
-        result = np.empty((len(positions), *shape), np.float32)
+        result, white = np.empty((len(positions), *shape), np.float32), np.float32(self._white)
         for start in range(0, len(positions), 1000):
-            batch = self.images[positions[start : start + 1000]]
-            result[start : start + 1000] = _fitted(_unit_range(batch, self._scale), shape)
+            batch = self.images[positions[start : start + 1000]].astype(np.float32) / white
+            result[start : start + 1000] = _fitted(batch, shape)
         return result, {}
 
     def only(self, chosen: np.ndarray) -> Arrays:
         return replace(self, images=self.images[chosen], **self._chosen(chosen))
 
     @property
-    def _scale(self) -> int:
-        """What stands for white."""
+    def _white(self) -> int:
         if self.images.dtype.kind == "f":
             return 1
         return 255 if self.images.max() <= 255 else 65535
-
-
-def _unit_range(images: np.ndarray, scale: int) -> np.ndarray:
-    return np.asarray(images, np.float32) / np.float32(scale)
 
 
 def _fitted(images: np.ndarray, shape: Shape) -> np.ndarray:
@@ -80,7 +77,8 @@ def read_npz(path: Path) -> Arrays:
     path : Path
         Holds ``x_train``, ``y_train``, ``x_test``, ``y_test``, as Keras ships its data sets, and
         optionally ``x_val``, ``y_val``; or ``x`` and ``y``; and optionally ``class_names``. Images
-        are (n, h, w) or (n, h, w, c), integers in 0..255 or 0..65535, or floats in 0..1.
+        are (n, h, w) or (n, h, w, c), integers in 0..255 (if none is larger) or 0..65535, or
+        floats in 0..1.
 
     Raises
     ------
@@ -88,16 +86,24 @@ def read_npz(path: Path) -> Arrays:
         If the file is missing, damaged or holds something else.
     """
     try:
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with zipfile.ZipFile(path) as archive, np.load(path, allow_pickle=False) as file:
+            _fits_in_memory(path, sum(info.file_size for info in archive.infolist()))
+            arrays = {name: file[name] for name in file.files if name in _NAMES}
+            found = ", ".join(file.files) or "nothing"
     except FileNotFoundError:
         raise ValueError(f"raw file {path}: not found; give the path of an .npz file") from None
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"raw file {path}: not a readable .npz file ({error})") from None
+    except _TooLarge:
+        raise
+    except (OSError, ValueError, EOFError, TypeError, MemoryError, RuntimeError, SyntaxError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"raw file {path}: not a readable .npz file ({reason})") from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"raw file {path}: {name} is no array")
     pairs = {"": ("x", "y")} if "x" in arrays else {}
     pairs = pairs or {part: (f"x_{part}", f"y_{part}") for part in PARTS if f"x_{part}" in arrays}
     if not pairs or any(y not in arrays for _, y in pairs.values()):
-        found = ", ".join(arrays) or "nothing"
         raise ValueError(
             f"raw file {path}: expected arrays x_train, y_train, x_test, y_test or x, y; "
             f"got {found}"
@@ -105,8 +111,26 @@ def read_npz(path: Path) -> Arrays:
     names = arrays.get("class_names")
     if names is not None and names.ndim != 1:
         raise ValueError(f"{path}: expected class_names of shape (classes,), got {names.shape}")
+    if names is not None:
+        names = [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in names]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{path}: expected different class_names, got {', '.join(names)}")
     parts = {part: (arrays[x], arrays[y]) for part, (x, y) in pairs.items()}
-    return from_parts(parts, str(path), None if names is None else [str(n) for n in names])
+    return from_parts(parts, str(path), names)
+
+
+class _TooLarge(ValueError):
+    """What the file holds does not fit in memory."""
+
+
+def _fits_in_memory(path: Path, size: int) -> None:
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise _TooLarge(
+            f"raw file {path}: unpacks to {size / 2**30:,.1f} GiB, {free / 2**30:,.1f} are free"
+        )
 
 
 def read_idx(folder: Path, files: list[str]) -> Arrays:
@@ -131,14 +155,17 @@ def idx_files(names: list[str]) -> list[str]:
 def _idx(path: Path, n_dimensions: int) -> np.ndarray:
     """One IDX file of bytes: magic number, sizes, values; all big-endian."""
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            magic, sizes = file.read(4), file.read(4 * n_dimensions)
+            shape = [int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4)]
+            if magic == bytes([0, 0, 8, n_dimensions]) and len(sizes) == 4 * n_dimensions:
+                _fits_in_memory(path, prod(shape))
+                content = file.read(prod(shape) + 1)  # no more than the header says, and if more
+                if len(content) == prod(shape):
+                    return np.frombuffer(content, np.uint8).reshape(shape)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"raw file {path}: not a readable IDX file ({error})") from None
-    start = 4 + 4 * n_dimensions
-    sizes = np.frombuffer(content[4:start], ">u4").astype(int)
-    if content[:4] != bytes([0, 0, 8, n_dimensions]) or len(content) != start + sizes.prod():
-        raise ValueError(f"raw file {path}: not an IDX file of {n_dimensions} dimensions, or cut")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
+    raise ValueError(f"raw file {path}: not an IDX file of {n_dimensions} dimensions, or cut")
 
 
 def from_parts(
@@ -168,6 +195,11 @@ def from_parts(
     if len(shapes) > 1:
         raise ValueError(f"{source}: expected images of one shape, got {sorted(shapes)}")
     images = np.concatenate([images for images, _ in parts.values()])
+    if images.dtype.kind != "f" and images.max() < 128:
+        raise ValueError(
+            f"{source}: expected whole numbers in 0..255, got at most {images.max()}; divide by "
+            "the largest possible value and save floats in 0..1"
+        )
     largest = max(int(labels.max()) for _, labels in parts.values())
     if not class_names and largest >= len(images):
         raise ValueError(
@@ -200,11 +232,6 @@ def _check_images(images: np.ndarray, name: str) -> None:
         raise ValueError(f"{name}: expected numbers, got dtype {images.dtype}")
     most = 1 if images.dtype.kind == "f" else 65535
     low, high = images.min(), images.max()
-    if most > 1 and 0 <= low and high < 128:
-        raise ValueError(
-            f"{name}: expected whole numbers in 0..255, got at most {high}; divide by the largest "
-            "possible value and save floats in 0..1"
-        )
     if not (low >= 0 and high <= most):  # also false for NaN
         span = "[0, 1] and no NaN" if most == 1 else "0..255"
         raise ValueError(f"{name}: expected image values in {span}, got {low:g} to {high:g}")

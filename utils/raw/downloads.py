@@ -114,7 +114,10 @@ DOWNLOADS: Mapping[str, Download] = {
     "gtsrb": Download(_gtsrb, f"GTSRB_Final_Training_Images.zip from {GTSRB_URL}"),
     "intel": Download(_intel, f"the archive of https://www.kaggle.com/datasets/{INTEL_KAGGLE}"),
     "cifar": Download(
-        _keras("cifar10"), "class folders or an .npz file of https://www.cs.toronto.edu/~kriz/"
+        _keras("cifar10"),
+        "its images in class folders, or on another machine keras.datasets.cifar10.load_data() "
+        "(https://keras.io/api/datasets/cifar10) and save x_train, y_train, x_test, y_test with "
+        "numpy.savez as cifar.npz",
     ),
     "mnist": Download(
         _keras("mnist"),

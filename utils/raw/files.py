@@ -88,8 +88,11 @@ def read_files(path: Path) -> ImageFiles:
     if path.is_dir():
         files, empty = walk(path)
         places = {name: (path, name) for name in files if is_image(name)}
-        packed = [path / name for name in files if "/" not in name]
-        packed = [p for p in packed if archives.is_archive(p) and not p.name.startswith(".")]
+        packed = [p for name in files if archives.is_archive(p := path / name) and "/" not in name]
+        if places and packed:  # often the archive that the images came from
+            left = ", ".join(p.name for p in packed)
+            notes.append(f"{left} left out, as there are images beside it")
+            packed = []
         prefixes = {p: f"{archives.stem(p)}/" for p in packed}
     else:
         packed, prefixes = [path], {path: ""}
@@ -119,15 +122,27 @@ def read_files(path: Path) -> ImageFiles:
 def walk(folder: Path) -> tuple[list[str], list[str]]:
     """Files below a folder that are not hidden, and folders without any, relative to it.
 
-    Links are followed (the user made them), but no folder twice.
+    Links are followed (the user made them), but no folder twice; a link comes last.
+
+    Raises
+    ------
+    ValueError
+        If a folder can't be read.
     """
+
+    def stop(error: OSError) -> None:
+        raise ValueError(f"raw images {error.filename}: can't be read ({error.strerror})")
+
     files, empty, seen = [], [], set()
-    for root, folders, names in os.walk(folder, followlinks=True):
+    for root, folders, names in os.walk(folder, onerror=stop, followlinks=True):
         if (real := os.path.realpath(root)) in seen:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            (name for name in folders if not name.startswith(".")),
+            key=lambda name: (os.path.islink(os.path.join(root, name)), name),
+        )
         here = Path(root).relative_to(folder).as_posix()
         names = sorted(name for name in names if not name.startswith("."))
         files += [name if here == "." else f"{here}/{name}" for name in names]

@@ -7,10 +7,10 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
-from itertools import islice
 from multiprocessing import get_context, parent_process
 
 import numpy as np
@@ -18,8 +18,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from utils.raw.base import Broken, Shape, Tell
 
-BATCH = 256
-"""Images a task of the process pool."""
+BATCH, BATCH_BYTES = 256, 32 * 2**20
+"""Images a task of the process pool, and the size of their files from which on they are enough."""
+FORMATS = ("PNG", "JPEG", "PPM", "BMP", "GIF", "TIFF", "WEBP")
+"""What is understood. Pillow would try all it knows, EPS too, which is a program to be run."""
 FEW = 2 * BATCH
 """Up to so many images, starting processes takes longer than decoding."""
 
@@ -33,7 +35,7 @@ def decode(content: bytes, shape: Shape) -> np.ndarray:
     Parameters
     ----------
     content : bytes
-        A file, in any format that Pillow reads.
+        A file, in one of `FORMATS`.
     shape : (int, int, int)
         Height, width and channels to give it; 1 channel is gray, 3 are red, green, blue.
 
@@ -52,7 +54,8 @@ def decode(content: bytes, shape: Shape) -> np.ndarray:
     height, width, channels = shape
     image = _open(content)
     image.draft(None, (2 * width, 2 * height))  # a JPEG much too large is decoded in part
-    image = _plain(image, gray=channels == 1)
+    with _quiet():
+        image = _plain(image, gray=channels == 1)
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.asarray(image, np.float32)
@@ -64,7 +67,8 @@ def decode(content: bytes, shape: Shape) -> np.ndarray:
 
 def look(content: bytes) -> tuple[int, int, bool]:
     """Height and width of an image, and whether it shows colours."""
-    image = _plain(_open(content), gray=False)
+    with _quiet():
+        image = _plain(_open(content), gray=False)
     pixels = np.asarray(image, np.float32)
     spread = np.ptp(pixels, axis=-1).max() if pixels.ndim == 3 else 0
     return image.height, image.width, bool(spread > 16)  # JPEG makes gray a little coloured
@@ -73,7 +77,15 @@ def look(content: bytes) -> tuple[int, int, bool]:
 def _open(content: bytes) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(BytesIO(content))
+        return Image.open(BytesIO(content), formats=FORMATS)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's warnings of damaged tags, several lines an image."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning)
+        yield
 
 
 def _plain(image: Image.Image, gray: bool) -> Image.Image:
@@ -87,6 +99,7 @@ def _plain(image: Image.Image, gray: bool) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB") if image.mode == "LAB" else image  # it has no way to gray
     return image.convert("L" if gray else "RGB")
 
 
@@ -111,27 +124,33 @@ def decode_all(
         If they are more than `max_broken`.
     """
     broken: dict[int, Broken] = {}
-    n_done, last = 0, time.monotonic()
+    missing, last = np.ones(len(into), bool), time.monotonic()
     for numbers, images, failures in _decoded(contents, shape, len(into)):
         into[numbers] = images
+        missing[[*numbers, *failures]] = False
         broken |= {number: Broken(name_of(number), why) for number, why in failures.items()}
-        if len(broken) > max_broken:
-            some = ", ".join(f"{b.name} ({b.reason})" for b in list(broken.values())[:3])
-            raise ValueError(
-                f"max_broken: more than {max_broken} images can't be decoded: {some}"
-                f"{', ...' if len(broken) > 3 else ''}; remove or replace them, or allow more"
-            )
-        n_done += len(numbers) + len(failures)
+        _not_too_many(broken, max_broken)
         if tell and time.monotonic() - last > 3:
-            tell(f"{n_done:,} of {len(into):,} images decoded")
+            tell(f"{len(into) - missing.sum():,} of {len(into):,} images decoded")
             last = time.monotonic()
+    for number in map(int, np.flatnonzero(missing)):
+        broken[number] = Broken(name_of(number), "no longer there")
+    _not_too_many(broken, max_broken)
     return broken
+
+
+def _not_too_many(broken: Mapping[int, Broken], max_broken: int) -> None:
+    if len(broken) > max_broken:
+        some = ", ".join(f"{b.name} ({b.reason})" for b in list(broken.values())[:3])
+        raise ValueError(
+            f"max_broken: more than {max_broken} images can't be decoded: {some}"
+            f"{', ...' if len(broken) > 3 else ''}; remove or replace them, or allow more"
+        )
 
 
 def _decoded(contents: Iterable[Numbered], shape: Shape, n: int) -> Iterator[Decoded]:
     """Batches of decoded images; a few at a time wait, so that memory holds no whole archive."""
-    contents = iter(contents)
-    batches = iter(lambda: list(islice(contents, BATCH)), [])
+    batches = _batches(contents)
     n_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if n <= FEW or n_workers == 1:
         yield from (_decode_batch(batch, shape) for batch in batches)
@@ -145,6 +164,18 @@ def _decoded(contents: Iterable[Numbered], shape: Shape, n: int) -> Iterator[Dec
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _batches(contents: Iterable[Numbered]) -> Iterator[list[Numbered]]:
+    batch, size = [], 0
+    for number, content in contents:
+        batch.append((number, content))
+        size += len(content)
+        if len(batch) == BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _end_with_parent() -> None:

@@ -57,35 +57,42 @@ def arrange(names: list[str]) -> Layout:
     ValueError
         If there are no two classes, or a part holds a class that the training images lack.
     """
-    placed = [_place(name) for name in names]
+    inner = _without_wrappers([name.split("/")[:-1] for name in names])
+    placed = [_place(folders) for folders in inner]
     if not any(part == "train" for part, _, _ in placed):
-        placed = [("", "", name.split("/")[:-1]) for name in names]
+        placed = [("", "", folders) for folders in inner]
     reference = "train" if any(part == "train" for part, _, _ in placed) else ""
-    groups = {
-        part: _one_root([i for i, p in enumerate(placed) if p[0] == part], placed)
-        for part in dict.fromkeys((reference, *sorted({p[0] for p in placed} - {""})))
-    }
     classes: list[str] = []
     class_of: dict[int, tuple[str, str]] = {}
     notes = []
-    for part, indices in groups.items():
+    for part in dict.fromkeys((reference, *sorted({p[0] for p in placed} - {""}))):
+        indices, others = _one_root([i for i, p in enumerate(placed) if p[0] == part], placed)
+        if others:
+            notes.append(f"{len(others):,} images in a second folder of {part} images, such as "
+                         f"{names[others[0]]}, were left out")
         folders = _without_wrappers([placed[i][2] for i in indices])
         if part == reference:
             classes = sorted({f[0] for f in folders if f}, key=_number_first)
             if len(classes) < 2:
                 found = f"got only {classes[0]}" if classes else "got none"
                 raise ValueError(f"expected folders of at least 2 classes with images, {found}")
-        known = {f[0] for f in folders if f} & set(classes)
-        if strange := sorted({f[0] for f in folders if f} - set(classes)) if known else []:
+        found = {f[0] for f in folders if f}
+        labeled = len(found) > 1 or found & set(classes)  # not if all lie in one other folder
+        if labeled and (strange := sorted(found - set(classes))):
             raise ValueError(
                 f"{part} images of class {strange[0]}, which the training images do not have"
             )
+        classless = [i for i, f in zip(indices, folders, strict=True) if not (f and labeled)]
+        if classless:
+            notes.append(f"{len(classless):,} images that lie in no class folder, such as "
+                         f"{names[classless[0]]}, were left out")
         class_of |= {
-            i: (part, f[0]) for i, f in zip(indices, folders, strict=True) if f and known
+            i: (part, f[0]) for i, f in zip(indices, folders, strict=True) if f and labeled
         }
     kept = sorted(class_of, key=lambda i: names[i])
-    if left := len(names) - len(kept):
-        notes.append(f"{left:,} images that lie in no class folder were left out")
+    if reference and (left := [n for n, p in zip(names, placed, strict=True) if not p[0]]):
+        notes.append(f"{len(left):,} images in no folder of train, val or test, such as {left[0]}, "
+                     "were left out")
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.array([numbers[class_of[i][1]] for i in kept], np.int64)
     parts = np.array([class_of[i][0] for i in kept])
@@ -95,22 +102,22 @@ def arrange(names: list[str]) -> Layout:
     )  # fmt: skip
 
 
-def _place(name: str) -> tuple[str, str, list[str]]:
+def _place(folders: list[str]) -> tuple[str, str, list[str]]:
     """Official part, its folder, and the folders from there to the image."""
-    folders = name.split("/")[:-1]
     for depth, folder in enumerate(folders[:-1]):  # the last one is a class
         if part := PART_OF.get(folder.lower()):
             return part, "/".join(folders[: depth + 1]), folders[depth + 1 :]
     return "", "", folders
 
 
-def _one_root(indices: list[int], placed: list[tuple[str, str, list[str]]]) -> list[int]:
-    """Of several folders for one part (some archives hold all twice) the fullest one's images."""
+def _one_root(
+    indices: list[int], placed: list[tuple[str, str, list[str]]]
+) -> tuple[list[int], list[int]]:
+    """Of several folders for one part (some archives hold all twice) the fullest; the others."""
     roots = Counter(placed[i][1] for i in indices)
-    if not roots:
-        return []
     best = min(roots, key=lambda root: (-roots[root], root))
-    return [i for i in indices if placed[i][1] == best]
+    return ([i for i in indices if placed[i][1] == best],
+            [i for i in indices if placed[i][1] != best])  # fmt: skip
 
 
 def _without_wrappers(folders: list[list[str]]) -> list[list[str]]:

@@ -27,7 +27,9 @@ def locate(dataset: str, raw: str | Path, workspace: Workspace) -> Path | None:
         return workspace.root / Path(raw).expanduser()
     folder = workspace.raw(dataset)
     files = [folder.with_name(folder.name + suffix) for suffix in (".npz", *archives.SUFFIXES)]
-    return next((path for path in (folder, *files) if path.exists()), None)
+    empty = folder.is_dir() and not any(folder.iterdir())
+    places = files if empty else [folder, *files]
+    return next((path for path in places if path.exists()), folder if empty else None)
 
 
 def open_raw(path: Path) -> Raw:
