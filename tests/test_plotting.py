@@ -349,6 +349,20 @@ def test_resource_curves():
 # side by side
 
 
+def test_all_curves_at_a_glance():
+    results = table(configurations=(1, 3), datasets=("mnist", "digits"))
+    figure = plotting.all_curves(results)
+    assert [axis.get_ylabel() for axis in figure.axes] == ["mnist", "", "digits", ""]
+    assert [axis.get_title(loc="left") for axis in figure.axes[:2]] == [
+        "configuration 1", "configuration 3",
+    ]  # fmt: skip
+    for axis in figure.axes:
+        *curves, original = axis.get_lines()
+        assert len(curves) == len(METRICS) and set(original.get_ydata()) == {0.5}
+        assert curves[0].get_xdata().tolist() == [100, 200, 300]
+        np.testing.assert_allclose(curves[0].get_ydata(), [0.6, 0.7, 0.8])
+
+
 @pytest.mark.parametrize("n_datasets", [1, 6])
 def test_comparison(n_datasets):
     datasets = ["digits", "mnist", "cifar", "fashion", "intel", "gtsrb"][:n_datasets]

@@ -6,7 +6,7 @@ every figure, and axes carry units.
 """
 
 from utils.plotting.adversarial import adversarial_examples, attack_accuracy, attack_norms
-from utils.plotting.curves import resource_curves, retraining_curves
+from utils.plotting.curves import all_curves, resource_curves, retraining_curves
 from utils.plotting.data import class_counts, confusion_matrix, image_grid, training_history
 from utils.plotting.scores import first_picks, rank_correlation, score_distributions
 from utils.plotting.style import METRIC_STYLES, STYLE, metric_style, save
@@ -16,6 +16,7 @@ __all__ = [
     "METRIC_STYLES",
     "STYLE",
     "adversarial_examples",
+    "all_curves",
     "attack_accuracy",
     "attack_norms",
     "class_counts",

@@ -93,6 +93,46 @@ def retraining_curves(
 
 
 @styled
+def all_curves(results: pd.DataFrame, quantity: str = "accuracy") -> Figure:
+    """Draw the curves of all data sets and configurations: a row a data set, small and alike.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results tables together. With several seeds, curves are drawn as in
+        `retraining_curves`.
+    quantity : str, default="accuracy"
+        Column to draw; the panels of a row share its axis. A dotted line shows the original model.
+    """
+    datasets = list(dict.fromkeys(results["dataset"]))
+    configurations = sorted(results["configuration"].unique())
+    figure, axes = plt.subplots(
+        len(datasets), len(configurations), squeeze=False, sharey="row",
+        figsize=(WIDTH, 1 + 1.9 * len(datasets)),
+    )  # fmt: skip
+    for row, dataset in zip(axes, datasets, strict=True):
+        for axis, configuration in zip(row, configurations, strict=True):
+            chosen = (results["dataset"] == dataset) & (results["configuration"] == configuration)
+            part = results[chosen]
+            for metric in in_order(part["metric"]):
+                curve = _mean_curve(part[part["metric"] == metric], quantity, "n_inputs")
+                _draw(axis, curve, metric, metric_name(metric))
+            original = part.loc[part["point"] == 0, quantity].mean()
+            axis.axhline(original, color=REFERENCE, linestyle=":", label="original model")
+            axis.set_xlim(left=0)
+            axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            axis.xaxis.set_major_locator(MaxNLocator(4))
+        row[0].set_ylabel(dataset, fontweight="bold")
+    for axis, configuration in zip(axes[0], configurations, strict=True):
+        axis.set_title(f"configuration {configuration}")
+    for axis in axes[-1]:
+        axis.set_xlabel(label("n_inputs"))
+    figure.supylabel(label(quantity), fontsize=10)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+@styled
 def resource_curves(results: pd.DataFrame) -> Figure:
     """Draw what retraining costs against the number of inputs, all metrics together.
 
