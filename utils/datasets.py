@@ -118,7 +118,7 @@ DATASETS: dict[str, Dataset] = {
         Dataset("mnist", "handwritten digits, 10 classes, 28x28",
                 _DIGITS, 28, "gray", parts="joined", presets=_presets(10, 64, 6999, 4500)),
         Dataset("fashion", "Fashion-MNIST: clothes, 10 classes, 28x28",
-                _CLOTHES, 28, "gray", parts="joined", presets=_presets(10, 64, 6999, 6000)),
+                _CLOTHES, 28, "gray", parts="joined", presets=_presets(10, 64, 6999, 4500)),
     ]
 }  # fmt: skip
 
