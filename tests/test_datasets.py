@@ -116,13 +116,15 @@ def broken_npz(path, **changes):
         ({"x": np.full((60, 6, 6), -1)}, r"expected image values in 0\.\.255, got -1"),
         ({"x": np.full((60, 6, 6), 3.0)}, r"expected image values in \[0, 1\] .* got 3 to 3"),
         ({"x": np.array(["a"] * 60).reshape(60, 1, 1)}, "expected numbers"),
-        ({"y": np.zeros(59, int)}, "expected 60 int64 labels"),
-        ({"y": np.full(60, -1)}, "got -1 to -1"),
-        ({"y": np.zeros(60)}, "expected integer labels"),
+        ({"y": np.zeros(59, int)}, "got 60 images, but "),
+        ({"y": np.full(60, -1)}, r"expected labels 0, 1, 2, \.\.\., got -1"),
+        ({"y": np.zeros(60)}, "expected whole-number labels"),
         (
             {"y": np.arange(60) % 3, "class_names": ["a", "b"]},
-            r"expected labels in 0\.\.1, got 0 to 2",
+            "got 2 class_names, but labels up to 2",
         ),
+        ({"y": np.zeros(60, int)}, "at least 2 classes, got only 0"),
+        ({"x": np.full((60, 6, 6), 200.0)}, "divide by 255"),
     ],
 )
 def test_a_bad_npz_file_is_explained(tmp_path, changes, message):
@@ -173,5 +175,5 @@ def test_classes_too_small_to_split():
     images, labels = colours()
     labels = np.where(labels == 2, 1, labels)
     labels[0] = 2
-    with pytest.raises(ValueError, match=r"at least 3 images a class to split them, got 2 \(1\)"):
+    with pytest.raises(ValueError, match=r"to split them; too few of class 2 \(1\)"):
         splits_of(raw_of(images, labels))

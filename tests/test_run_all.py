@@ -86,9 +86,17 @@ BAD_INPUT = {
     "raw missing": (["--datasets", "mine", "--raw", "mine=/none.npz"], "not found"),
     "raw without images": (lambda p: folder(p, {"red/a.txt": b""}), "no images found; expected"),
     "one class": (lambda p: folder(p, tree(classes=["red"])), "got only red"),
-    "small classes": (lambda p: folder(p, tree(n=2)), "at least 3 images a class"),
+    "small classes": (lambda p: folder(p, tree(n=2)), "at least 3 training images of each class"),
     "points of a folder": (lambda p: folder(p, tree(n=10)), "points: got 20, expected at most 3"),
     "tracks": (lambda p: folder(p, tree(), "--set", "split_by=track"), "split_by: got 'track'"),
+    "several data sets": (
+        lambda p: folder(p, {**tree(), "a.npz": b""}),
+        "holds several data sets, such as a.npz, ",
+    ),
+    "fewer images than attacks": (
+        ["--set", "n_images=30", "shares=80 10 10", "--attacks", "fgsm", "bim", "pgd", "cw"],
+        "attacks: got 4, but digits has 3 validation images",
+    ),
     "split_by": (["--set", "split_by=tracks"], "did you mean 'track'?"),
     "shares": (["--set", "shares=70 20 20"], "three whole numbers that sum to 100"),
     "color": (["--set", "color=grey"], "did you mean 'gray'?"),
@@ -106,14 +114,14 @@ BAD_INPUT = {
     ),
     "path outside": (outside, "refused, it holds a file that points outside: ../out.png"),
     "NaN": (lambda p: bad_npz(p, x=np.full((90, 6, 6), np.nan)), "no NaN"),
-    "labels": (lambda p: bad_npz(p, y=np.full(90, -2)), "expected labels in 0"),
+    "labels": (lambda p: bad_npz(p, y=np.full(90, -2)), "expected labels 0, 1, 2, ..., got -2"),
     "shape": (lambda p: bad_npz(p, x=np.zeros((90, 6))), "expected images of shape"),
     "large label": (lambda p: bad_npz(p, y=np.full(90, 3 * 10**9)), "without gaps, got up to"),
     "no images": (lambda p: bad_npz(p, x=np.zeros((0, 6, 6)), y=np.zeros(0, int)), "got (0, 6, 6)"),
     "range": (lambda p: bad_npz(p, x=np.full((90, 6, 6), 16)), "got at most 16"),
     "names": (lambda p: bad_npz(p, class_names=np.array("a")), "expected class_names of shape"),
     "not an npz": (lambda p: not_an_npz(p), "not a readable .npz file"),
-    "count": (lambda p: bad_npz(p, y=np.zeros(3, int)), "expected 90 int64 labels, got (3,)"),
+    "count": (lambda p: bad_npz(p, y=np.zeros(3, int)), "got 90 images, but 3 labels"),
 }
 
 

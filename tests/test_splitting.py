@@ -104,14 +104,15 @@ def test_by_track_no_track_is_on_two_sides():
 @pytest.mark.parametrize(
     ("raw", "options", "message"),
     [
-        (listed([0, 0, 0, 1, 1]), {}, r"at least 3 images a class to split them, got 1 \(2\)"),
+        (listed([0, 0, 0, 1, 1]), {}, r"3 training images of each class to split them; .* 1 \(2\)"),
         (listed(np.arange(60) % 3), {"split_by": "track"}, "split_by: got 'track', but not all"),
         (listed(np.arange(60) % 3), {"shares": (0.8, 0.2, 0)}, "shares: got none for test"),
         (listed(np.arange(60) % 3), {"n_images": 8}, "for 3 classes; expected at least 9"),
-        (listed([0, 0, 0, 2, 2, 2]), {}, r"at least 3 images a class to split them, got 1 \(0\)"),
-        (listed([0, 0, 0, 1, 1, 1, 2], [""] * 6 + ["test"]), {}, r"to split them, got 2 \(0\)"),
-        (listed([0, 0, 1, 2], ["train", "val", "test", "test"]), {}, r"to train on, got 1 \(0\)"),
-        (listed([0, 1], "test"), {}, "none is for training"),
+        (listed([0, 0, 0, 2, 2, 2]), {}, r"too few of class 1 \(0\)"),
+        (listed([0, 0, 0, 1, 1, 1, 2], [""] * 6 + ["test"]), {}, r"too few of class 2 \(0\)"),
+        (listed([0, 0, 1, 2], ["train", "val", "test", "test"]), {}, "1 training image of each"),
+        (listed([1, 1, 1, 2, 2, 2]), {}, "do the labels start at 1 instead of 0"),
+        (listed([0, 1], "test"), {}, "none for training"),
     ],
 )
 def test_what_can_not_be_split_is_explained(raw, options, message):

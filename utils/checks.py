@@ -48,7 +48,8 @@ def paths_of(
             raise ParameterError(f"{option} {text}: expected NAME=PATH")
         if name not in datasets:
             raise ParameterError(
-                f"{option} {name}: not among --datasets{did_you_mean(name, datasets)}"
+                f"{option} {name}: not among --datasets, which are {' '.join(datasets)}"
+                f"{did_you_mean(name, datasets) or '; add it there'}"
             )
         if name in found:
             raise ParameterError(f"{option} {name}: given twice")
@@ -163,6 +164,11 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
             raise ParameterError(
                 f"attacks: got {least}, but {dataset} has {sizes['val']} validation images, and "
                 "each attack needs one; take more n_images or larger shares"
+            )
+        if most < least:
+            raise ParameterError(
+                f"attacks: got {least}, but {dataset} has {most} test images, and each attack "
+                "needs one; take more n_images or larger shares"
             )
         if not least <= n_adversarial <= most:
             raise ParameterError(

@@ -172,11 +172,16 @@ def read_raw(
         path = workspace.raw(dataset)
         fetch(dataset, path, tell)
     found = open_raw(path)
+    notes = list(found.notes)
     if entry.parts == "train" and (found.parts == "train").any():
+        left = np.count_nonzero(found.parts != "train")
+        notes += [f"{left:,} official test images are not used, as in the study"] if left else []
         found = found.only(found.parts == "train")
     if entry.parts != "own":
+        if len(set(found.parts)) > 1:
+            notes.append("official training and test images are joined, as in the study")
         found = replace(found, parts=np.full(len(found.labels), ""))
-    return replace(found, class_names=_class_names(entry, found, path))
+    return replace(found, notes=notes, class_names=_class_names(entry, found, path))
 
 
 def _class_names(entry: Dataset, found: Raw, path: Path) -> list[str]:

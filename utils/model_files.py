@@ -85,6 +85,6 @@ def load(path: str | Path) -> keras.Model:
         text = str(error).strip() or type(error).__name__
         reason = text.partition(". ")[0].splitlines()[0]  # what is wrong, without Keras's advice
         raise ValueError(
-            f"model file: {path} cannot be loaded safely; it is damaged or has layers that run "
-            f"code of their own (Lambda, custom classes). Keras says: {reason}"
+            f"model file: {path} cannot be loaded safely; it is damaged, holds weights alone, or "
+            f"has layers that run code of their own (Lambda, custom classes). Keras says: {reason}"
         ) from error

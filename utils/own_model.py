@@ -51,7 +51,11 @@ def read_own_model(
     import keras
 
     model = load(path)
-    final_layer(model)
+    try:
+        final_layer(model)
+        ends_in_softmax(model)
+    except ValueError as error:
+        raise ValueError(f"model file: {path}: {str(error).removeprefix('model: ')}") from None
     if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
         raise ValueError(

@@ -63,7 +63,7 @@ def as_text(value: object) -> str:
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """``", did you mean 'x'?"`` where a choice is close to `word`, else an empty string."""
-    close = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1)
+    close = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1, cutoff=0.7)
     return f", did you mean {close[0]!r}?" if close else ""
 
 
@@ -71,7 +71,7 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 
 def _between(low: float, high: float = math.inf) -> Callable[[float], str]:
-    upper = f" and at most {high:g}" if math.isfinite(high) else ""
+    upper = f" and at most {high:.12g}" if math.isfinite(high) else ""
     return lambda value: "" if low <= value <= high else f"at least {low:g}{upper}"
 
 
@@ -128,7 +128,7 @@ def _shares(values: list) -> str:
     numbers = all(type(v) is int and 0 <= v <= 100 for v in values)
     if not values or (numbers and len(values) == 3 and sum(values) == 100 and values[0] > 0):
         return ""
-    return "three whole numbers that sum to 100, such as 70 20 10"
+    return "three whole numbers that sum to 100, such as shares=70,20,10"
 
 
 def _anything(value: object) -> str:

@@ -83,14 +83,17 @@ def plan_split(
 
 def _enough(raw: Raw, positions: np.ndarray, least: int) -> None:
     if not positions.size:
-        raise ValueError("labels: all images are validation or test images, none is for training")
+        raise ValueError(f"{raw.source}: all images are for validation or test, none for training")
     counts = np.bincount(raw.labels[positions], minlength=len(raw.class_names))
     few = np.flatnonzero(counts < least)
     if few.size:
         named = ", ".join(f"{raw.class_names[c]} ({counts[c]})" for c in few[:5])
+        if not counts[0] and counts[1:].all() and raw.class_names[0] == "0":
+            named += " (do the labels start at 1 instead of 0?)"
         use = "to split them" if least > 1 else "to train on"
         raise ValueError(
-            f"labels: expected at least {least} image{'s' * (least > 1)} a class {use}, got {named}"
+            f"{raw.source}: expected at least {least} training image{'s' * (least > 1)} of each "
+            f"class {use}; too few of class {named}"
         )
 
 
@@ -154,6 +157,8 @@ def _draw(
 
 
 def _in_words(weights: dict[str, float], given: Sequence[str], split_by: str) -> str:
+    if not weights.keys() - {"train"}:
+        return "training, validation and test images as the data set has them"
     total = sum(weights.values())
     shares = "/".join(f"{100 * w / total:.3g}" for w in weights.values())
     names = {"train": "training", "val": "validation", "test": "test"}

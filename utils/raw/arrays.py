@@ -185,12 +185,12 @@ def from_parts(
         _check_images(images, name)
         if not (labels.ndim == 1 or labels.shape[1:] == (1,)) or labels.dtype.kind not in "ui":
             raise ValueError(
-                f"{name}: expected integer labels of shape (n,), got {labels.shape} {labels.dtype}"
+                f"{name}: expected whole-number labels of shape (n,), got {labels.shape} "
+                f"{labels.dtype}; one-hot labels: save y.argmax(axis=1); names: save numbers, and "
+                "the names as class_names"
             )
         if labels.size != len(images):
-            raise ValueError(
-                f"{name}: expected {len(images)} int64 labels, got {labels.shape}"
-            )
+            raise ValueError(f"{name}: got {len(images)} images, but {labels.size} labels")
     shapes = {images.shape[1:] for images, _ in parts.values()}
     if len(shapes) > 1:
         raise ValueError(f"{source}: expected images of one shape, got {sorted(shapes)}")
@@ -207,11 +207,16 @@ def from_parts(
             f"{len(images)} images"
         )
     labels = np.concatenate([labels.reshape(-1).astype(np.int64) for _, labels in parts.values()])
+    if labels.min() < 0:
+        raise ValueError(f"{source}: expected labels 0, 1, 2, ..., got {labels.min()}")
     n_classes = len(class_names) if class_names else int(labels.max()) + 1
-    if not (labels.min() >= 0 and labels.max() < n_classes):
+    if labels.max() >= n_classes:
         raise ValueError(
-            f"{source}: expected labels in 0..{n_classes - 1}, got {labels.min()} to {labels.max()}"
+            f"{source}: got {n_classes} class_names, but labels up to {labels.max()}; they start "
+            "at 0"
         )
+    if len(np.unique(labels)) < 2:
+        raise ValueError(f"{source}: expected at least 2 classes, got only {labels[0]}")
     return Arrays(
         labels=labels,
         class_names=class_names or [str(i) for i in range(n_classes)],
@@ -234,4 +239,5 @@ def _check_images(images: np.ndarray, name: str) -> None:
     low, high = images.min(), images.max()
     if not (low >= 0 and high <= most):  # also false for NaN
         span = "[0, 1] and no NaN" if most == 1 else "0..255"
-        raise ValueError(f"{name}: expected image values in {span}, got {low:g} to {high:g}")
+        hint = "; divide by 255, or save uint8" if most == 1 and high > 1 else ""
+        raise ValueError(f"{name}: expected image values in {span}, got {low:g} to {high:g}{hint}")

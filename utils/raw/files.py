@@ -14,7 +14,7 @@ import numpy as np
 from utils.raw import archives
 from utils.raw.base import Broken, Raw, Shape, Tell
 from utils.raw.images import decode_all, look
-from utils.raw.layout import arrange, is_image
+from utils.raw.layout import IMAGE_SUFFIXES, OTHER_SUFFIXES, arrange, is_image
 
 N_LOOKS = 100
 """So many images, spread over all, are looked at to find size and colours."""
@@ -84,10 +84,11 @@ def read_files(path: Path) -> ImageFiles:
         If there are no images, or no two classes of them.
     """
     places: dict[str, tuple[Path, str]] = {}
-    notes, empty = [], []
+    notes, empty, others = [], [], []
     if path.is_dir():
         files, empty = walk(path)
         places = {name: (path, name) for name in files if is_image(name)}
+        others += files
         packed = [p for name in files if archives.is_archive(p := path / name) and "/" not in name]
         if places and packed:  # often the archive that the images came from
             left = ", ".join(p.name for p in packed)
@@ -98,13 +99,20 @@ def read_files(path: Path) -> ImageFiles:
         packed, prefixes = [path], {path: ""}
     for archive in packed:
         names, n_special = archives.members(archive)
+        others += names
         places |= {prefixes[archive] + n: (archive, n) for n in names if is_image(n)}
         if n_special:
             notes.append(f"{n_special:,} links or devices in {archive.name} were left out")
+    kinds = Counter(Path(name).suffix.lower() for name in others)
+    kinds = {suffix: kinds[suffix] for suffix in OTHER_SUFFIXES if kinds[suffix]}
+    if kinds:
+        listed = ", ".join(f"{count:,} {suffix}" for suffix, count in kinds.items())
+        notes.append(f"files of kinds that are not understood were left out: {listed}")
     if not places:
         raise ValueError(
             f"raw images {path}: no images found; expected train/<class>/<image>, "
-            "<class>/<image>, an archive of these, an .npz file or IDX files"
+            "<class>/<image>, an archive of these, an .npz file or IDX files; images are files "
+            f"with {' '.join(IMAGE_SUFFIXES)}"
         )
     try:
         layout = arrange(list(places))

@@ -124,7 +124,7 @@ def decode_all(
         If they are more than `max_broken`.
     """
     broken: dict[int, Broken] = {}
-    missing, last = np.ones(len(into), bool), time.monotonic()
+    missing, last, told = np.ones(len(into), bool), time.monotonic(), False
     for numbers, images, failures in _decoded(contents, shape, len(into)):
         into[numbers] = images
         missing[[*numbers, *failures]] = False
@@ -132,7 +132,9 @@ def decode_all(
         _not_too_many(broken, max_broken)
         if tell and time.monotonic() - last > 3:
             tell(f"{len(into) - missing.sum():,} of {len(into):,} images decoded")
-            last = time.monotonic()
+            last, told = time.monotonic(), True
+    if told:
+        tell(f"{len(into):,} of {len(into):,} images decoded")
     for number in map(int, np.flatnonzero(missing)):
         broken[number] = Broken(name_of(number), "no longer there")
     _not_too_many(broken, max_broken)
@@ -144,7 +146,8 @@ def _not_too_many(broken: Mapping[int, Broken], max_broken: int) -> None:
         some = ", ".join(f"{b.name} ({b.reason})" for b in list(broken.values())[:3])
         raise ValueError(
             f"max_broken: more than {max_broken} images can't be decoded: {some}"
-            f"{', ...' if len(broken) > 3 else ''}; remove or replace them, or allow more"
+            f"{', ...' if len(broken) > 3 else ''}; remove or replace them, or allow more "
+            "with --set max_broken=N"
         )
 
 

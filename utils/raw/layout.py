@@ -12,6 +12,11 @@ IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".pbm", ".bmp", ".gif", ".tif", ".tiff", ".webp"
 )  # fmt: skip
 
+OTHER_SUFFIXES = (
+    ".heic", ".heif", ".avif", ".jp2", ".svg", ".eps", ".psd", ".dng", ".cr2", ".nef", ".arw"
+)  # fmt: skip
+"""Of images, too, but not understood here."""
+
 PART_OF = {
     **dict.fromkeys(("train", "training", "seg_train", "final_training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "seg_val"), "val"),

@@ -58,9 +58,15 @@ def open_raw(path: Path) -> Raw:
 
 def _open_folder(path: Path) -> Raw:
     files, _ = walk(path)
-    if idx := idx_files(files):
-        return read_idx(path, idx)
+    idx = idx_files(files)
     npz = [name for name in files if name.endswith(".npz")]
-    if len(npz) == 1 and not any(is_image(name) for name in files):
-        return read_npz(path / npz[0])
-    return read_files(path)
+    images = [n for n in files if is_image(n) or (archives.is_archive(path / n) and "/" not in n)]
+    kinds = [found[0] for found in (idx, npz, images) if found]
+    if len(kinds) > 1 or len(npz) > 1:
+        some = ", ".join(kinds if len(kinds) > 1 else npz[:3])
+        raise ValueError(
+            f"raw images {path}: holds several data sets, such as {some}; give the path of one"
+        )
+    if idx:
+        return read_idx(path, idx)
+    return read_npz(path / npz[0]) if npz else read_files(path)

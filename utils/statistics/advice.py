@@ -115,7 +115,14 @@ def _in_words(
     """Write the paragraph of `recommend`."""
     interval = choice["accuracy_interval"]
     spread = "" if np.isnan(interval) else f" ± {interval:.3f}"
-    sentences = [
+    sentences = []
+    if choice["over_original"] < 0.0005:
+        sentences.append(
+            f"On {choice['dataset']} retraining gains nothing: the best choice is no more accurate "
+            "than the original model. If the attacks hardly fool it (see step 1.1), a larger "
+            "epsilon or other attacks would say more."
+        )
+    sentences += [
         f"Best trade-off on {choice['dataset']}: configuration {choice['configuration']} with "
         f"{metric_name(choice['metric'])}, retrained on {choice['n_inputs']:,} inputs in "
         f"{choice['seconds']:.1f} s, reaches an accuracy of {choice['accuracy']:.3f}{spread} on "
