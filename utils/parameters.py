@@ -32,7 +32,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         {"n_images": 2000, "epochs": 15, "retraining_epochs": 10, "points": 10},
     ),
     "reduced": (
-        "the study's protocol on a stratified subset, 5 points; about 20 minutes on two cores",
+        "the study's protocol on a stratified subset, 5 points; up to half an hour on two cores",
         {"n_images": 4000, "points": 5, "retraining_epochs": 10},
     ),
     "study": (
