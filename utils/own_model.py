@@ -10,6 +10,7 @@ import numpy as np
 
 from utils.model_files import load
 from utils.models import compile_model, ends_in_softmax, final_layer, logits_of
+from utils.seeds import rng
 
 if TYPE_CHECKING:
     import keras
@@ -85,7 +86,7 @@ def _try(model: keras.Model, path: str | Path, shape: tuple[int, ...]) -> None:
     """Two random images through the model and back, as the attacks will do with all."""
     import tensorflow as tf
 
-    images = tf.constant(np.random.default_rng(0).random(shape, np.float32))
+    images = tf.constant(rng(0, "trial images").random(shape, np.float32))
     outputs, softmax = model(images, training=False), ends_in_softmax(model)
     if not tf.is_tensor(outputs):
         raise ValueError(f"model file: {path} gives a {type(outputs).__name__}, not one tensor")
