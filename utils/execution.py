@@ -1,6 +1,7 @@
 """Executes one job in a process of its own: papermill, a fresh kernel, the page, the record.
 
-Started as ``python -m utils.execution`` with the job on standard input; see `utils.scheduling`.
+Forked by `utils.forkserver`, or started as ``python -m utils.execution`` with the job on standard
+input; see `utils.scheduling`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from utils.freshness import fingerprint, hashes
 from utils.notebook import PROGRESS_MARK
@@ -23,11 +25,16 @@ from utils.pipeline import Job
 from utils.reporting import Links, export_html
 from utils.workspace import atomic, read_json, write_json
 
+if TYPE_CHECKING:
+    from utils.forkserver import ForkedKernel
+
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "papermill", "codecarbon")
 
 
-def execute(job: Job, links: Links, run_id: str) -> dict:
+def execute(job: Job, links: Links, run_id: str, kernel: ForkedKernel | None = None) -> dict:
     """Execute the template of `job`; write the executed copy, its page and its record.
+
+    The notebook runs in `kernel`, or in one started for it.
 
     Everything is written whatever happens: a template that fails leaves its notebook and page,
     which show the failing cell. The record, returned and kept as ``.json`` beside the copy, says
@@ -43,8 +50,9 @@ def execute(job: Job, links: Links, run_id: str) -> dict:
         **fingerprint(job),
     }  # fmt: skip
     write_json(job.file(".json"), record)
-    with measure(country=str(job.parameters.get("country", "ESP"))) as usage:
-        error = _run_template(job)
+    country = str(job.parameters.get("country", "ESP"))
+    with measure(country, memory_of="children") as usage:  # of the kernel, not of papermill
+        error = _run_template(job, kernel)
     record |= {"ended": datetime.now(UTC).isoformat(timespec="seconds"), "resources": vars(usage)}
     record["outputs"] = hashes(job.workspace, job.outputs)
     missing = [p for p in job.outputs if not job.workspace.expand([p])]
@@ -65,7 +73,7 @@ def identity(job: Job) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _run_template(job: Job) -> dict | None:
+def _run_template(job: Job, kernel: ForkedKernel | None) -> dict | None:
     """Run the notebook; return what went wrong, if anything did."""
     import nbformat
     import papermill
@@ -81,7 +89,7 @@ def _run_template(job: Job) -> dict | None:
                     for path in (job.step.path, copy)
                 ),
                 parameters={**job.parameters, "workspace": job.workspace.parameter},
-                kernel_manager_class=_own_interpreter(),
+                kernel_manager_class=_own_interpreter(kernel),
                 progress_bar=False,
                 stdout_file=log,
                 stderr_file=log,
@@ -102,19 +110,33 @@ def _run_template(job: Job) -> dict | None:
     return error
 
 
-def _own_interpreter() -> type:
+def _own_interpreter(kernel: ForkedKernel | None) -> type:
     """A kernel manager that runs this interpreter, whatever kernels are installed.
+
+    Given a `kernel`, that process becomes the kernel instead of a new one.
 
     Text that libraries write past Python, as TensorFlow's C++ does, is left to the process's own
     stderr, which is the job's log, instead of being captured into the notebook.
     """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.provisioning import LocalProvisioner
 
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     argv += ["--IPKernelApp.capture_fd_output=False", "--HistoryManager.enabled=False"]
 
+    class ForkedProvisioner(LocalProvisioner):
+        async def launch_kernel(self, cmd: list[str], **_: object) -> dict:
+            kernel.launch(cmd)
+            self.process, self.pid, self.pgid = kernel, kernel.pid, kernel.pid
+            return self.connection_info
+
     class OwnInterpreter(AsyncKernelManager):
+        def __init__(self, **options: object) -> None:
+            super().__init__(**options)
+            if kernel:
+                self.provisioner = ForkedProvisioner(kernel_spec=self.kernel_spec, parent=self)
+
         @property
         def kernel_spec(self) -> KernelSpec:
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
@@ -187,12 +209,11 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main() -> int:
-    """Read one job from standard input and execute it."""
+def main(message: tuple[Job, Links, str], kernel: ForkedKernel | None = None) -> int:
+    """Execute one job; return the exit code of its process."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    job, links, run_id = pickle.load(sys.stdin.buffer)
-    return 0 if execute(job, links, run_id)["state"] == "done" else 1
+    return 0 if execute(*message, kernel)["state"] == "done" else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(pickle.load(sys.stdin.buffer)))

@@ -59,6 +59,8 @@ class Meter:
         ISO 3166 alpha-3 code of the country whose electricity is used.
     interval : float, default=0.1
         Seconds between two samples of the memory.
+    memory_of : {"tree", "children"}, default="tree"
+        Whose memory counts: this process's and its children's, or its children's alone.
 
     Raises
     ------
@@ -73,8 +75,10 @@ class Meter:
     >>> usage.energy_kwh, usage.energy_method  # doctest: +SKIP
     """
 
-    def __init__(self, country: str = "ESP", interval: float = 0.1) -> None:
-        self.interval = interval
+    def __init__(
+        self, country: str = "ESP", interval: float = 0.1, memory_of: str = "tree"
+    ) -> None:
+        self.interval, self.memory_of = interval, memory_of
         self._energy = EnergyTracker(check_country(country))
         self._gpus = _nvidia_gpus()
         self._running = False
@@ -98,7 +102,7 @@ class Meter:
         self._running = True
         usage = Usage()
         self._energy.start()
-        sampler = _Sampler(self.interval, self._gpus)
+        sampler = _Sampler(self.interval, self._gpus, self.memory_of)
         cpu, wall = tree_cpu_seconds(), time.perf_counter()
         sampler.start()
         try:
@@ -118,9 +122,9 @@ class Meter:
 
 
 @contextmanager
-def measure(country: str = "ESP") -> Iterator[Usage]:
+def measure(country: str = "ESP", memory_of: str = "tree") -> Iterator[Usage]:
     """Measure one block, such as a whole step; `Meter` is the thing for many short ones."""
-    with Meter(country).measure() as usage:
+    with Meter(country, memory_of=memory_of).measure() as usage:
         yield usage
 
 
@@ -131,9 +135,10 @@ def _mean(values: list[float]) -> float:
 class _Sampler(threading.Thread):
     """Looks at the process tree at the start, every `interval` seconds and at the end."""
 
-    def __init__(self, interval: float, gpus: list) -> None:
+    def __init__(self, interval: float, gpus: list, memory_of: str) -> None:
         super().__init__(daemon=True, name="resource sampler")
         self.interval, self.gpus = interval, gpus
+        self.first = 1 if memory_of == "children" else 0
         self.memory: list[float] = []
         self.gpu_percent: list[float] = []
         self.gpu_memory: list[float] = []
@@ -155,7 +160,7 @@ class _Sampler(threading.Thread):
 
     def _sample(self) -> None:
         memory = 0
-        for process in process_tree():
+        for process in process_tree()[self.first :]:
             with suppress(psutil.Error):  # it ended meanwhile
                 memory += process.memory_info().rss
         self.memory.append(memory / _MEGABYTE)

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from utils.execution import describe_error, identity, last_words
+from utils.forkserver import Forked, ForkServer
 from utils.freshness import status
 from utils.pipeline import Job
 from utils.reporting import Links
@@ -34,7 +35,8 @@ class Outcome:
 
 # --- a worker's side: one process a job ---
 
-_running: dict[str, tuple[Job, subprocess.Popen]] = {}
+_running: dict[str, tuple[Job, subprocess.Popen | Forked]] = {}
+_server: ForkServer | None = None
 _stopping = threading.Event()
 _lock = threading.Lock()  # so that no job starts while the running ones are being stopped
 
@@ -54,35 +56,54 @@ def run_job(job: Job, links: Links, rule: str, run_id: str, *needed: Outcome) ->
     with _lock:
         if _stopping.is_set():
             return Outcome("interrupted")
-        process = _start(job, rule)
+        process = _start(job, rule, (job, links, run_id))
         _running[job.name] = job, process
-    with suppress(BrokenPipeError):
-        process.stdin.write(pickle.dumps((job, links, run_id)))
-        process.stdin.close()
-    process.wait()
+    code = process.wait()
     seconds = time.monotonic() - begin
     if _running.pop(job.name, None) is None:  # it was stopped
         return Outcome("interrupted", seconds)
     record = read_json(job.file(".json")) if job.file(".json").exists() else {}
     if record.get("run") != run_id or record.get("state") == "running":
-        detail = f"its process ended with code {process.returncode}; see {job.file('.log')}"
+        detail = f"its process ended with code {code}; see {job.file('.log')}"
         record = {**identity(job), "state": "failed", "error": {"cell": None, "error": detail}}
         write_json(job.file(".json"), record)
     return Outcome(record["state"], seconds, describe_error(record))
 
 
-def _start(job: Job, rule: str) -> subprocess.Popen:
+def _start(job: Job, rule: str, message: tuple) -> subprocess.Popen | Forked:
+    """A process that executes the job: forked from one with the libraries, or started anew."""
     job.report.parent.mkdir(parents=True, exist_ok=True)
     job.remove_fragments()
     if rule == "force":
         job.forget()
     job.file(".log").unlink(missing_ok=True)
+    if _server:
+        with suppress(OSError):
+            return _server.start(message, job.file(".log"), _environment(job), job.step.network)
     with open(job.file(".log"), "ab") as log:  # to append, as the notebook's own text is
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "utils.execution"],
             stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=ROOT, env=_environment(job),
             start_new_session=True,  # Ctrl-C is for run_all.py, which then stops its jobs
         )  # fmt: skip
+    with suppress(BrokenPipeError):
+        process.stdin.write(pickle.dumps(message))
+        process.stdin.close()
+    return process
+
+
+@contextmanager
+def _fork_server(network: bool) -> Iterator[None]:
+    """While it lasts, jobs' processes are forked, where that is possible."""
+    global _server
+    with suppress(OSError):
+        _server = ForkServer(network)
+    try:
+        yield
+    finally:
+        if _server:
+            _server.close()
+        _server = None
 
 
 def stop_running() -> None:
@@ -169,7 +190,7 @@ def run(
     run_id = f"{time.time():.3f}-{os.getpid()}"
     _stopping.clear()
     jobs = list(jobs)
-    with _cluster(workers) as client:
+    with _fork_server(any(job.step.network for job in jobs)), _cluster(workers) as client:
         futures = {}
         for job in jobs:
             needed = [futures[name] for name in job.needs if name in futures]

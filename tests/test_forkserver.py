@@ -1,0 +1,160 @@
+"""The fork server: fresh processes, the project from disk, and what happens when it can't fork."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from tests.notebooks import make_job
+from utils import forkserver
+from utils.reporting import Links
+from utils.scheduling import run
+from utils.workspace import ROOT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
+
+
+def run_jobs(*jobs):
+    links = {job.name: Links() for job in jobs}
+    return run(jobs, links, 2, "content", lambda outcomes, running: None)
+
+
+def printed(job):
+    cells = json.loads(job.file(".ipynb").read_text())["cells"]
+    return "".join(
+        text for c in cells for o in c.get("outputs", []) for text in o.get("text", [])
+    ).split()
+
+
+@pytest.fixture
+def server():
+    server = forkserver.ForkServer(network=False)
+    yield server
+    server.close()
+
+
+def test_kernels_are_fresh_and_have_libraries_but_nothing_of_the_project(tmp_path):
+    look = (
+        "import os, sys, random, numpy as np\n"
+        "print(os.getpid(), 'left' in globals(), 'pandas' in sys.modules, sys.executable)\n"
+        "print(random.random(), np.random.random())\n"
+        "print([m for m in sys.modules if m.startswith('utils.')])\n"
+        "left = True"
+    )
+    jobs = [make_job(tmp_path, name, look) for name in ("one", "two")]
+    jobs[0].workspace.root.mkdir()
+    assert all(outcome.state == "done" for outcome in run_jobs(*jobs).values())
+    one, two = map(printed, jobs)
+    assert one[1:4] == two[1:4] == ["False", "True", sys.executable]
+    assert one[0] != two[0]  # processes
+    assert one[4] != two[4] and one[5] != two[5]  # random numbers
+    assert one[6:] == two[6:] == ["[]"]
+
+
+def test_a_kernel_has_the_threads_and_figures_that_a_started_one_has(tmp_path, monkeypatch):
+    cell = (
+        "import os, matplotlib.pyplot as plt, numpy, scipy.linalg\n"
+        "from threadpoolctl import threadpool_info\n"
+        "print(os.environ['OMP_NUM_THREADS'], {i['num_threads'] for i in threadpool_info()})\n"
+        "plt.plot([1, 2])\nplt.show()"
+    )
+    job = make_job(tmp_path, "job", cell)
+    monkeypatch.setitem(job.parameters, "threads", 2)
+    job.workspace.root.mkdir()
+    run_jobs(job)
+    forked, figure = printed(job), _figure(job)
+    assert forked == ["2", "{2}"]
+    monkeypatch.setattr(forkserver.sys, "platform", "other")
+    job.file(".json").unlink()
+    run_jobs(job)
+    assert printed(job) == forked
+    assert _figure(job) == figure
+
+
+def _figure(job):
+    cells = json.loads(job.file(".ipynb").read_text())["cells"]
+    (png,) = [o["data"]["image/png"] for c in cells for o in c.get("outputs", []) if "data" in o]
+    return png
+
+
+def test_where_it_cannot_fork_processes_are_started(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError
+
+    monkeypatch.setattr(forkserver.ForkServer, "start", refuse)
+    job = make_job(tmp_path, "job", "print('hello')")
+    job.workspace.root.mkdir()
+    assert run_jobs(job)[job.name].state == "done"
+    assert printed(job) == ["hello"]
+
+
+def test_a_process_with_threads_is_not_forked():
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    try:
+        assert forkserver._fork() is None
+    finally:
+        end.set()
+        thread.join()
+
+
+def test_processes_tell_how_they_end_and_outlast_a_bad_message(server, tmp_path):
+    log = tmp_path / "log"
+    process = server.start("not a job", log, dict(os.environ), False)
+    assert process.wait() == 1
+    assert "Traceback" in log.read_text()
+    process = server.start("not a job", log, {}, False)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() in (-signal.SIGKILL, 1)  # 1: it was done before
+
+
+def test_a_server_that_is_gone_raises_an_error(server, tmp_path):
+    server._process.kill()
+    server._process.wait()
+    with pytest.raises(OSError):
+        for _ in range(100):
+            server.start("job", tmp_path / "log", {}, False)
+            time.sleep(0.1)
+
+
+def test_the_server_ends_with_its_client():
+    code = (
+        "import os, time\nfrom utils.forkserver import ForkServer\n"
+        "print(ForkServer(network=False)._process.pid, flush=True)\ntime.sleep(60)"
+    )
+    client = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
+    server = psutil.Process(int(client.stdout.readline()))
+    client.kill()
+    client.wait()
+    _, alive = psutil.wait_procs([server], timeout=30)
+    assert not alive
+
+
+def test_a_job_and_its_kernel_end_with_the_run(tmp_path):
+    mark = tmp_path / "pid"
+    cell = f"import os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    script = (
+        "from pathlib import Path\n"
+        "from tests.notebooks import make_job\nfrom tests.test_forkserver import run_jobs\n"
+        f"job = make_job(Path({str(tmp_path)!r}), 'long', {cell!r})\n"
+        "job.workspace.root.mkdir()\nrun_jobs(job)"
+    )
+    runner = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (mark.exists() and mark.read_text()):
+        time.sleep(0.1)
+    kernel = psutil.Process(int(mark.read_text()))
+    family = [kernel, kernel.parent(), kernel.parent().parent()]  # its job, the server
+    runner.kill()
+    runner.wait()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
