@@ -181,7 +181,7 @@ def dsa(
       matrix product only rules out traces that its rounding error cannot bring to the front.
 
     Cost: O(n_class * n * neurons) for the first distance, O(n_train * w * neurons) for the
-    second, with `w` the number of training traces that are nearest to some input.
+    second, with `w` the number of training traces that are nearest to some input, but not equal.
 
     References
     ----------
@@ -224,7 +224,9 @@ def dsa(
         closest[rows], distance_a[rows] = nearest(query, rows, train, [(first, last)], own)
 
     # The second distance depends on the nearest training trace only: once for each that occurs.
-    winners, of_input = np.unique(closest, return_inverse=True)
+    # A first distance of 0 needs none, such as that of every training input.
+    away = np.flatnonzero(distance_a)
+    winners, of_input = np.unique(closest[away], return_inverse=True)
     distance_b = np.empty(len(winners))
     for label in np.unique(train_classes[winners]):
         rows = np.flatnonzero(train_classes[winners] == label)
@@ -238,10 +240,12 @@ def dsa(
         notes.append("a single class in training: ordered by distance alone")
         distance_b[:] = spread
     shared = distance_b == 0
-    if np.any(shared[of_input] & (distance_a > 0)):
+    if shared.any():
         notes.append("training traces shared by two classes: divisor 0 taken as the resolution")
     distance_b[shared] = np.finfo(np.float64).eps * spread
-    return distance_a / distance_b[of_input]
+    scores = np.zeros(len(traces))
+    scores[away] = distance_a[away] / distance_b[of_input]
+    return scores
 
 
 def _check(
