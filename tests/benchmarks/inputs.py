@@ -68,8 +68,7 @@ class Inputs:
 
 def load(setting: Setting) -> Inputs:
     """The inputs, made in a process of its own if they are not there yet."""
-    folder = setting.out / ("inputs-quick" if setting.quick else "inputs")
-    wanted = _description(setting)
+    wanted, folder = _description(setting), _folder(setting)
     made = folder / "made.json"
     if not made.is_file() or read_json(made) != wanted:
         tell("making images, network and traces ...")
@@ -77,6 +76,11 @@ def load(setting: Setting) -> Inputs:
         subprocess.run(command, cwd=ROOT, check=True)
         write_json(made, wanted)
     return Inputs(folder, wanted["source"])
+
+
+def _folder(setting: Setting) -> Path:
+    kind = "quick" if setting.quick else "mnist" if _raw(setting) else "digits"
+    return setting.out / f"inputs-{kind}"
 
 
 def _raw(setting: Setting) -> Path | None:
@@ -127,9 +131,8 @@ def _make(setting: Setting) -> None:
     from utils.retraining import train
 
     models.start(threads=CORES)
-    folder = setting.out / ("inputs-quick" if setting.quick else "inputs")
+    facts, folder = _description(setting), _folder(setting)
     folder.mkdir(parents=True, exist_ok=True)
-    facts = _description(setting)
     x, y = _images(setting)
     network = models.build(facts["architecture"], (28, 28, 1), 10)
     n, held = facts["trained_on"], slice(-200, None)

@@ -27,15 +27,14 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Training traces and classes, traces and classes."""
 
 
-def traces(setting: Setting, n_train: int, n: int) -> tuple[Arrays, str, str]:
+def traces(setting: Setting, n_train: int, n: int) -> tuple[Arrays, str]:
     """Traces of images that the training ones do not contain, half of them FGSM's.
 
     Returns
     -------
     arrays : Arrays
     size : str
-        In words.
-    source : str
+        In words, with where the images are from.
     """
     data = inputs.load(setting)
     clean, adversarial = data.clean, data.adversarial
