@@ -1,4 +1,4 @@
-"""One benchmark, in this process: ``python -m tests.benchmarks.child FUNCTION OUT QUICK ANSWER``."""
+"""One benchmark, in this process: ``... FUNCTION OUT QUICK ANSWER``."""
 
 from __future__ import annotations
 

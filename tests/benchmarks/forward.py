@@ -13,10 +13,10 @@ from utils.metrics.coverage import neuron_coverage
 
 def coverage(setting: Setting) -> tuple[list[Row], list[str]]:
     """One forward pass in batches against a call of ``predict`` for each input."""
-    import keras
-
     data = inputs.load(setting)
     model = data.network()
+    import keras
+
     n, few = setting.size(3_000, 100), setting.size(300, 20)
     x = np.array(data.images[-n:])
     hidden = keras.Model(model.inputs, [model.layers[-1].input, model.outputs[0]])

@@ -120,8 +120,11 @@ def race(
     contenders: Mapping[str, Callable[[], Any]],
     repeats: int,
     compare: Callable[[dict[str, Any]], Any] | None = None,
+    slow: float = SLOW_SECONDS,
 ) -> tuple[dict[str, Run], Any]:
     """Run each once to warm up and measure memory, compare the results, then time all in turn.
+
+    A contender whose first run took longer than `slow` seconds is not run again.
 
     Returns
     -------
@@ -137,7 +140,7 @@ def race(
     comparison = compare({name: run.result for name, run in runs.items()}) if compare else None
     for run in runs.values():
         run.result = None
-    waiting = [name for name, run in runs.items() if run.seconds[0] <= SLOW_SECONDS]
+    waiting = [name for name, run in runs.items() if run.seconds[0] <= slow]
     for name in waiting:
         runs[name].seconds.clear()
     for number in range(repeats if waiting else 0):
