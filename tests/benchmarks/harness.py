@@ -101,7 +101,8 @@ class Row:
             extra["theirs_median"] = median(self.theirs)
         if self.ours and self.theirs:
             extra["ratio"] = ratio(self.ours, self.theirs, self.shown)
-        return {**asdict(self), **extra}
+        values = {**asdict(self), **extra}
+        return {name: None if value != value else value for name, value in values.items()}
 
 
 def ratio(ours: list[float], theirs: list[float], shown: str) -> tuple[float, float, float]:
