@@ -122,9 +122,10 @@ def test_growth_is_fitted_and_extrapolated():
 
 
 class TestCommand:
-    def run(self, tmp_path, *functions, only=()):
+    def run(self, tmp_path, *functions, only=(), quick=False):
         known = {function: f"{__name__}:{function}" for function in functions}
         arguments = ["--out", str(tmp_path), *(["--only", *only] if only else [])]
+        arguments += ["--quick"] if quick else []
         return main(arguments, known)
 
     def test_all_well(self, tmp_path):
@@ -137,8 +138,9 @@ class TestCommand:
     def test_unequal_results_fail(self, tmp_path):
         assert self.run(tmp_path, "equal", "unequal") == 1
 
-    def test_one_that_does_not_run_fails_and_the_others_go_on(self, tmp_path):
-        assert self.run(tmp_path, "broken", "equal") == 1
+    @pytest.mark.parametrize("quick", [False, True])
+    def test_one_that_does_not_run_fails_and_the_others_go_on(self, tmp_path, quick):
+        assert self.run(tmp_path, "broken", "equal", quick=quick) == 1
         content = json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))
         assert content["failed"] == ["broken"] and len(content["rows"]) == 1
 

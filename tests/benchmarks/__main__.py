@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,33 +66,32 @@ def main(arguments: Sequence[str] | None = None, known: Mapping[str, str] = BENC
     rows: list[Row] = []
     notes: list[str] = []
     failed: list[str] = []
-    for name in options.only or known:
-        begin = time.monotonic()
-        tell(f"{name} ...")
-        outcome = _in_own_process(known[name], Setting(out, options.quick))
-        tell(f"{name}: {'failed' if outcome is None else 'done'}, {time.monotonic() - begin:.0f} s")
-        if outcome is None:
-            failed.append(name)
-        else:
-            rows += [Row(**fields) for fields in outcome["rows"]]
-            notes += outcome["notes"]
+    names = list(options.only or known)
+    # Tiny sizes share a process, as their numbers mean nothing and starting takes longest.
+    for group in [names] if options.quick else [[name] for name in names]:
+        outcomes = _in_own_process([known[name] for name in group], Setting(out, options.quick))
+        for name in group:
+            outcome = outcomes.get(known[name])
+            if outcome is None:
+                failed.append(name)
+            else:
+                rows += [Row(**fields) for fields in outcome["rows"]]
+                notes += outcome["notes"]
         write(out, rows, failed, options.quick, notes)  # after each: a stopped run leaves a table
     unequal = [row.what for row in rows if row.equal is False]
     tell(f"\n{(out / 'benchmarks.md').read_text(encoding='utf-8')}")
     return int(bool(failed or unequal))
 
 
-def _in_own_process(function: str, setting: Setting) -> dict | None:
-    """What the benchmark gave, or None if it failed: no state, memory or threads are shared."""
+def _in_own_process(functions: list[str], setting: Setting) -> dict[str, dict]:
+    """What benchmarks gave, without those that failed: no state, memory or threads are shared."""
     with TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
-        command = [sys.executable, "-m", "tests.benchmarks.child", function, str(setting.out)]
-        command += [str(int(setting.quick)), str(answer)]
+        command = [sys.executable, "-m", "tests.benchmarks.child", str(setting.out)]
+        command += [str(int(setting.quick)), str(answer), *functions]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        done = subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": path})
-        if done.returncode or not answer.is_file():
-            return None
-        return json.loads(answer.read_text(encoding="utf-8"))
+        subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": path})
+        return json.loads(answer.read_text(encoding="utf-8")) if answer.is_file() else {}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.benchmarks import inputs
 from tests.benchmarks.harness import Comparison, Row, Run, Setting, Target, race, row
+from tests.benchmarks.metrics import all_finite
 from utils.activations import activations
 from utils.metrics import METRICS, score_all
 from utils.metrics.coverage import neuron_coverage
@@ -68,19 +69,21 @@ def six_metrics(setting: Setting) -> tuple[list[Row], list[str]]:
     def forward() -> list[np.ndarray]:
         return [*activations(model, train), *activations(model, adversarial)]
 
-    def score() -> None:
+    def score() -> np.ndarray:
         scores, seconds = score_all(METRICS, *forward())
         table.append(seconds.set_index("metric")["seconds"])
-        assert all(np.isfinite(values).all() for values in scores.values())
+        return np.concatenate(list(scores.values()))
 
-    runs, _ = race({"ours": score, "forward pass": forward}, setting.repeats(3))
+    runs, comparison = race(
+        {"ours": score, "forward pass": forward}, setting.repeats(3), all_finite
+    )
     each = {metric: np.median([seconds[metric] for seconds in table]) for metric in METRICS}
     alone = np.median([seconds.sum() for seconds in table])
     shares = ", ".join(f"{metric} {seconds:.2g}" for metric, seconds in each.items())
-    text = f"all scores finite; without the forward pass {alone:.3g} s ({shares})"
+    text = f"{comparison.text}; without the forward pass {alone:.3g} s ({shares})"
     target = Target("at most 3 times its time", slowdown=3)
     size = f"{n:,} inputs, {n_train:,} of them training ({data.source})"
     judged = row("all six metrics, with the forward pass", size, "the forward pass alone",
-                 runs["ours"], runs["forward pass"], Comparison(text), target,
+                 runs["ours"], runs["forward pass"], Comparison(text, comparison.equal), target,
                  setting.quick)  # fmt: skip
     return [judged], []

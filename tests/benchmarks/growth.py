@@ -64,9 +64,9 @@ def _in_own_process(subject: str, setting: Setting) -> Measurements:
 def measure(subject: str, setting: Setting) -> Measurements:
     """Seconds and peak memory (MB) above the inputs' at each size."""
     work = _WORK[subject](setting)
-    work(50)()  # imports, compilation
-    found = []
-    for n in SIZES[subject][setting.quick]:
+    sizes, found = SIZES[subject][setting.quick], []
+    work(sizes[0])()  # imports, compilation
+    for n in sizes:
         task = work(n)
         run = peak(task)
         again = [] if run.seconds[0] > 20 else [timed(task) for _ in range(setting.repeats(3))]
