@@ -1,0 +1,117 @@
+"""The results as files: everything as JSON, one table for people."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+from tests.benchmarks.harness import Row, ratio
+from utils.workspace import atomic, write_json
+
+PACKAGES = (
+    "tensorflow", "keras", "numpy", "scipy", "dnn-tip", "foolbox", "adversarial-robustness-toolbox"
+)  # fmt: skip
+HEADER = (
+    "what", "size", "against", "results", "ours", "theirs", "ratio (lowest to highest)", "runs",
+    "peak memory", "target", "met",
+)  # fmt: skip
+
+
+def write(
+    out: Path, rows: Sequence[Row], failed: Sequence[str], quick: bool, notes: Sequence[str] = ()
+) -> None:
+    """Write ``benchmarks.json`` and ``benchmarks.md``."""
+    facts = machine()
+    write_json(
+        out / "benchmarks.json",
+        {
+            "machine": facts,
+            "quick": quick,
+            "failed": list(failed),
+            "rows": [row.as_dict() for row in rows],
+            "notes": list(notes),
+        },
+    )
+    with atomic(out / "benchmarks.md") as path:
+        path.write_text(markdown(rows, failed, quick, facts, notes), encoding="utf-8")
+
+
+def markdown(
+    rows: Sequence[Row], failed: Sequence[str], quick: bool, facts: dict, notes: Sequence[str] = ()
+) -> str:
+    """The table, with a line about the machine; ratios are medians of pairs of runs."""
+    packages = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
+    lines = ["# Benchmarks", ""]
+    if quick:
+        lines += ["Tiny sizes (`--quick`): shows that all runs; the numbers mean nothing.", ""]
+    lines += ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
+    lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
+    lines += ["", *(f"{note}\n" for note in notes), *(f"Failed: {name}.\n" for name in failed)]
+    lines.append(
+        f"{facts['cores']} cores ({facts['processor']}), {facts['memory_gb']:.0f} GB, "
+        f"Python {facts['python']}, {packages}; {facts['date']}."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def cells(row: Row) -> list[str]:
+    """The texts of one row of the table."""
+    texts = [row.what, row.size, row.against, row.results]
+    texts += [_seconds(row.ours), _seconds(row.theirs), _ratio(row)]
+    counts = [str(len(seconds)) for seconds in (row.ours, row.theirs) if seconds]
+    texts.append(" / ".join(dict.fromkeys(counts)))
+    memory = [f"{mb:,.0f}" for mb in (row.ours_mb, row.theirs_mb) if mb == mb]  # not NaN
+    texts.append(" / ".join(memory) + " MB" if memory else "")
+    met = {True: "yes", False: "**no**", None: ""}[row.met]
+    texts += [row.target, "**results differ**" if row.equal is False else met]
+    return [text.replace("|", "\\|").replace("\n", " ") for text in texts]
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "memory_gb": psutil.virtual_memory().total / 1e9,
+        "python": platform.python_version(),
+        "versions": versions,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _seconds(seconds: list[float]) -> str:
+    if not seconds:
+        return ""
+    value = median(seconds)
+    return f"{value:.0f} s" if value >= 100 else f"{value:.3g} s"
+
+
+def _ratio(row: Row) -> str:
+    if not (row.ours and row.theirs):
+        return ""
+    middle, low, high = (f"{value:.3g}" for value in ratio(row.ours, row.theirs, row.shown))
+    words = "times faster" if row.shown == "speedup" else "times its time"
+    return f"{middle} {words} ({low} to {high})"
