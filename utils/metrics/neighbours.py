@@ -99,7 +99,7 @@ def nearest(
     error = _error(dimension, np.float32)
     block = np.empty(min(len(rows), height) * width, dtype=np.float32)
     for columns in _tiles(train, spans, width):
-        right, right_squares = train.folded[columns], train.squares[columns]
+        right, right_squares = _at(train.folded, columns), _at(train.squares, columns)
         for start in range(0, len(rows), height):
             part = slice(start, start + height)
             inputs = rows[part]
@@ -139,6 +139,12 @@ def _tiles(train: Points, spans: list[tuple[int, int]], width: int) -> list[np.n
         columns = first + np.flatnonzero(train.second_copy_before[first:last] < first)
         tiles += [columns[i : i + width] for i in range(0, len(columns), width)]
     return tiles
+
+
+def _at(array: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """``array[positions]`` for ascending positions; a view, not a copy, if none is left out."""
+    first, last = positions[0], positions[-1] + 1
+    return array[first:last] if last - first == len(positions) else array[positions]
 
 
 def _error(columns: int, dtype: type) -> float:
