@@ -30,11 +30,11 @@ BENCHMARKS: dict[str, str] = {
     "fgsm": "tests.benchmarks.attacks:fgsm_peers",
     "bim": "tests.benchmarks.attacks:bim_peers",
     "cw-short": "tests.benchmarks.attacks:cw_short",
-    "cw-long": "tests.benchmarks.attacks:cw_long",
     "curve-digits": "tests.benchmarks.retraining:digits",
     "curve-mnist": "tests.benchmarks.retraining:mnist",
     "whole-run": "tests.benchmarks.whole_run:whole_run",
     "growth": "tests.benchmarks.growth:growth",
+    "cw-long": "tests.benchmarks.attacks:cw_long",  # last: takes longest
 }
 """Name -> the function ``(Setting) -> (rows, notes)`` that measures it."""
 

@@ -161,7 +161,7 @@ def _against_peers(
             for name in results if name != "ours"
         }  # fmt: skip
 
-    runs, comparisons = race(contenders, setting.repeats(), compare)
+    runs, comparisons = race(contenders, setting.repeats(5 if equal else 3), compare)
     rows = [
         row(what, size, names[name], runs["ours"], runs[name], comparisons[name], target,
             setting.quick)
