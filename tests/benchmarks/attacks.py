@@ -64,7 +64,7 @@ def cw_long(setting: Setting) -> tuple[list[Row], list[str]]:
 
 def _art_in_part(setting: Setting, like: Row, searches: int, steps: int) -> Row:
     """ART would take hours: some of its steps are measured, and scaled to all."""
-    target = Target("at least 2 times faster", speedup=2)
+    target = Target("")  # what was not run to the end is shown, but not judged
     if not installed(MODULES[ART]):
         return missing(like.what, like.size, ART, target)
     data, n, few = inputs.load(setting), setting.size(128, 16), setting.size(20, 2)
@@ -187,9 +187,10 @@ def _compared(
     if equal:
         differ = np.abs(ours - theirs).reshape(len(x), -1).max(axis=1) > 1e-5
         text += f"; images that differ: {differ.sum()} of {len(differ)}"
+        within = all(np.abs(images - x).max() <= EPS + 1e-6 for images in (ours, theirs))
         # Rounding may move images that lie on the border. Peers' gradients vanish where the
         # network is sure, so ours may fool it more often.
-        return Comparison(text, equal=bool(rates[0] >= rates[1] - 0.01))
+        return Comparison(text, equal=bool(within and rates[0] >= rates[1] - 0.01))
     return Comparison(text, good=bool(rates[0] >= rates[1] and not norms[0] > norms[1]))
 
 

@@ -122,10 +122,12 @@ def race(
     repeats: int,
     compare: Callable[[dict[str, Any]], Any] | None = None,
     slow: float = SLOW_SECONDS,
+    warm_up: bool = True,
 ) -> tuple[dict[str, Run], Any]:
     """Run each once to warm up and measure memory, compare the results, then time all in turn.
 
-    A contender whose first run took longer than `slow` seconds is not run again.
+    A contender whose first run took longer than `slow` seconds is not run again. Without
+    `warm_up`, the first runs count.
 
     Returns
     -------
@@ -134,6 +136,7 @@ def race(
     comparison
         What `compare` made of the results by name; None without it.
     """
+    _freeze()
     runs = {}
     for name, work in contenders.items():
         runs[name] = peak(work)
@@ -142,14 +145,21 @@ def race(
     for run in runs.values():
         run.result = None
     waiting = [name for name, run in runs.items() if run.seconds[0] <= slow]
-    for name in waiting:
-        runs[name].seconds.clear()
-    for number in range(repeats if waiting else 0):
+    if warm_up:
+        for name in waiting:
+            runs[name].seconds.clear()
+    for number in range(0 if warm_up else 1, repeats if waiting else 0):
         for name in waiting:
             runs[name].seconds.append(timed(contenders[name]))
         shown = ", ".join(f"{name} {runs[name].seconds[-1]:.3g} s" for name in waiting)
         tell(f"  {number + 1} of {repeats}: {shown}")
     return runs, comparison
+
+
+def _freeze() -> None:
+    """Let no collection of rubbish, which some peers ask for, walk through what is ours."""
+    gc.collect()
+    gc.freeze()
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -219,6 +229,7 @@ def installed(module: str) -> bool:
 
 def fastest(candidates: Mapping[Any, Callable[[], Any]]) -> Any:
     """Key of the candidate that is fastest in its second run."""
+    _freeze()
     seconds = {}
     for key, work in candidates.items():
         work()

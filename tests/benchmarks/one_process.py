@@ -1,6 +1,6 @@
 """The templates' code, one job after another, in this process.
 
-The least that a run can cost: no kernels, no notebooks, no pages, one import of everything.
+No kernels, no notebooks, no pages, one import of everything.
 """
 
 from __future__ import annotations

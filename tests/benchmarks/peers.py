@@ -61,7 +61,10 @@ class Foolbox:
                 x, y = tf.constant(images[part]), tf.constant(labels[part])
                 criterion = self._foolbox.criteria.Misclassification(y)
                 parts.append(attack.run(self._model, x, criterion, **options).numpy())
-            return np.concatenate(parts)
+            changed = np.concatenate(parts)
+            # Where Carlini-Wagner finds nothing it gives a black image, which is no success.
+            black = ~changed.any(axis=tuple(range(1, changed.ndim)))
+            return np.where(black[:, None, None, None], images, changed)
 
         return run
 

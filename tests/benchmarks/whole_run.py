@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from tests.benchmarks.harness import Comparison, Row, Setting, Target, race, row
+from tests.benchmarks.inputs import CORES
 from utils.metrics import METRICS
 from utils.results import COST
 from utils.workspace import ROOT, Workspace
@@ -20,7 +21,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 
 def whole_run(setting: Setting) -> tuple[list[Row], list[str]]:
-    """Both from nothing, each in a new workspace; the results tables must be equal."""
+    """All from nothing, each in a new workspace; the results tables must be equal."""
     preset, configurations, metrics = ("quick", (1, 2, 3), tuple(METRICS))
     if setting.quick:
         preset, configurations, metrics = "smoke", (3,), ("random",)
@@ -28,16 +29,21 @@ def whole_run(setting: Setting) -> tuple[list[Row], list[str]]:
     asked = ("--preset", preset, "--configurations", *numbers, "--metrics", *metrics)
     same = (preset, " ".join(numbers), " ".join(metrics))
     target = Target("at most 1.3 times its wall time", slowdown=1.3)
+    one_job, cores = "run_all.py, one job at a time", f"run_all.py, {CORES} jobs at a time"
 
     def compare(results: dict[str, pd.DataFrame]) -> Comparison:
-        ours, theirs = (table.drop(columns=COST) for table in results.values())
-        equal = ours.equals(theirs)
-        text = f"results tables of {len(ours)} rows {'equal' if equal else 'differ'}"
+        first, *others = (table.drop(columns=COST) for table in results.values())
+        equal = all(first.equals(other) for other in others)
+        text = f"results tables of {len(first)} rows {'equal' if equal else 'differ'}"
         return Comparison(text, equal=equal)
+
+    def run_all(jobs: int) -> pd.DataFrame:
+        return _tables(configurations, "run_all.py", *asked, "--jobs", str(jobs), "--workspace")
 
     runs, comparison = race(
         {
-            "ours": lambda: _tables(configurations, "run_all.py", *asked, "--workspace"),
+            cores: lambda: run_all(CORES),
+            one_job: lambda: run_all(1),
             "one process": lambda: _tables(
                 configurations, "-m", "tests.benchmarks.one_process", *same
             ),
@@ -45,12 +51,14 @@ def whole_run(setting: Setting) -> tuple[list[Row], list[str]]:
         setting.repeats(2),
         compare,
         slow=0 if setting.quick else float("inf"),
+        warm_up=False,
     )
-    against = "the same functions called in one Python process"
+    against = "the same functions called in one Python process, on one core"
     size = f"digits, preset {preset}, {len(configurations) * len(metrics)} curves"
-    judged = row("whole run", size, against, runs["ours"], runs["one process"], comparison, target,
-                 setting.quick)  # fmt: skip
-    return [judged], []
+    return [
+        row(name, size, against, runs[name], runs["one process"], comparison, target, setting.quick)
+        for name in (cores, one_job)
+    ], []
 
 
 def _tables(configurations: tuple[int, ...], *command: str) -> pd.DataFrame:
