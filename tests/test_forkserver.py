@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.notebooks import make_job
-from utils import forkserver
+from utils import forkserver, scheduling
 from utils.reporting import Links
 from utils.scheduling import run
 from utils.workspace import ROOT
@@ -44,16 +44,15 @@ def server():
 def test_kernels_are_fresh_and_have_libraries_but_nothing_of_the_project(tmp_path):
     look = (
         "import os, sys, random, numpy as np\n"
-        "print(os.getpid(), 'left' in globals(), 'pandas' in sys.modules, sys.executable)\n"
+        "print(os.getpid(), sys.argv[0], 'pandas' in sys.modules, sys.executable)\n"
         "print(random.random(), np.random.random())\n"
-        "print([m for m in sys.modules if m.startswith('utils.')])\n"
-        "left = True"
+        "print([m for m in sys.modules if m.startswith('utils.')])"
     )
     jobs = [make_job(tmp_path, name, look) for name in ("one", "two")]
     jobs[0].workspace.root.mkdir()
     assert all(outcome.state == "done" for outcome in run_jobs(*jobs).values())
     one, two = map(printed, jobs)
-    assert one[1:4] == two[1:4] == ["False", "True", sys.executable]
+    assert one[1:4] == two[1:4] == ["ipykernel_launcher", "True", sys.executable]
     assert one[0] != two[0]  # processes
     assert one[4] != two[4] and one[5] != two[5]  # random numbers
     assert one[6:] == two[6:] == ["[]"]
@@ -72,11 +71,15 @@ def test_a_kernel_has_the_threads_and_figures_that_a_started_one_has(tmp_path, m
     run_jobs(job)
     forked, figure = printed(job), _figure(job)
     assert forked == ["2", "{2}"]
-    monkeypatch.setattr(forkserver.sys, "platform", "other")
+    monkeypatch.setattr(scheduling, "ForkServer", _no_server)
     job.file(".json").unlink()
     run_jobs(job)
     assert printed(job) == forked
     assert _figure(job) == figure
+
+
+def _no_server(network):
+    raise OSError
 
 
 def _figure(job):
@@ -86,14 +89,53 @@ def _figure(job):
 
 
 def test_where_it_cannot_fork_processes_are_started(tmp_path, monkeypatch):
-    def refuse(*arguments):
-        raise OSError
+    job = make_job(tmp_path, "job", "import time\nprint('hello')")
+    job.workspace.root.mkdir()
+
+    def refuse(self, *arguments):
+        forked = forkserver.Forked()
+        forked.started.set_exception(OSError())
+        return forked
 
     monkeypatch.setattr(forkserver.ForkServer, "start", refuse)
-    job = make_job(tmp_path, "job", "print('hello')")
-    job.workspace.root.mkdir()
     assert run_jobs(job)[job.name].state == "done"
     assert printed(job) == ["hello"]
+
+
+def test_a_job_goes_on_when_the_server_dies(tmp_path):
+    mark = tmp_path / "pid"
+    cell = (
+        f"import os, time, pathlib\npath = pathlib.Path({str(mark)!r})\n"
+        "first = not path.exists()\npath.write_text(str(os.getpid()))\n"
+        "time.sleep(600 if first else 0)\nprint('second')"
+    )
+    job = make_job(tmp_path, "job", cell)
+    job.workspace.root.mkdir()
+    kernels = []
+
+    def kill_server(outcomes, running):
+        if mark.exists() and mark.read_text() and not kernels:
+            kernels.append(psutil.Process(int(mark.read_text())))
+            scheduling._server._process.kill()
+
+    outcomes = run({job.name: job}.values(), {job.name: Links()}, 1, "content", kill_server)
+    assert outcomes[job.name].state == "done" and printed(job) == ["second"]
+    _, alive = psutil.wait_procs(kernels, timeout=10)
+    assert not alive
+
+
+def test_ctrl_c_does_not_wait_for_the_server(tmp_path):
+    job = make_job(tmp_path, "job", "print('never')")
+    job.workspace.root.mkdir()
+
+    def interrupt(outcomes, running):
+        raise KeyboardInterrupt  # while the server still imports
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run([job], {job.name: Links()}, 1, "content", interrupt)
+    assert time.monotonic() - began < 5
+    assert not job.file(".ipynb").exists()
 
 
 def test_a_process_with_threads_is_not_forked():
@@ -109,21 +151,24 @@ def test_a_process_with_threads_is_not_forked():
 
 def test_processes_tell_how_they_end_and_outlast_a_bad_message(server, tmp_path):
     log = tmp_path / "log"
-    process = server.start("not a job", log, dict(os.environ), False)
+    process = server.start(("not a job",), log, dict(os.environ), False)
     assert process.wait() == 1
     assert "Traceback" in log.read_text()
-    process = server.start("not a job", log, {}, False)
+    process = server.start(("not a job",), log, {}, False)
+    assert process.started.result(timeout=60) == process.pid
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() in (-signal.SIGKILL, 1)  # 1: it was done before
 
 
 def test_a_server_that_is_gone_raises_an_error(server, tmp_path):
+    waiting = server.start(("a job",), tmp_path / "log", {}, False)  # it still imports
     server._process.kill()
     server._process.wait()
+    with pytest.raises(OSError, match="gone"):
+        waiting.wait()
+    assert waiting.pid is None
     with pytest.raises(OSError):
-        for _ in range(100):
-            server.start("job", tmp_path / "log", {}, False)
-            time.sleep(0.1)
+        server.start(("a job",), tmp_path / "log", {}, False)
 
 
 def test_the_server_ends_with_its_client():

@@ -26,7 +26,7 @@ from utils.reporting import Links, export_html
 from utils.workspace import atomic, read_json, write_json
 
 if TYPE_CHECKING:
-    from utils.forkserver import ForkedKernel
+    from utils.kernel import ForkedKernel
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "papermill", "codecarbon")
 
@@ -80,6 +80,8 @@ def _run_template(job: Job, kernel: ForkedKernel | None) -> dict | None:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    from utils.kernel import kernel_manager
+
     error = None
     with open(job.file(".log"), "a", encoding="utf-8") as log, atomic(job.file(".ipynb")) as copy:
         try:
@@ -89,7 +91,7 @@ def _run_template(job: Job, kernel: ForkedKernel | None) -> dict | None:
                     for path in (job.step.path, copy)
                 ),
                 parameters={**job.parameters, "workspace": job.workspace.parameter},
-                kernel_manager_class=_own_interpreter(kernel),
+                kernel_manager_class=kernel_manager(kernel),
                 progress_bar=False,
                 stdout_file=log,
                 stderr_file=log,
@@ -108,40 +110,6 @@ def _run_template(job: Job, kernel: ForkedKernel | None) -> dict | None:
         _tidy(notebook, job)
         nbformat.write(notebook, copy)
     return error
-
-
-def _own_interpreter(kernel: ForkedKernel | None) -> type:
-    """A kernel manager that runs this interpreter, whatever kernels are installed.
-
-    Given a `kernel`, that process becomes the kernel instead of a new one.
-
-    Text that libraries write past Python, as TensorFlow's C++ does, is left to the process's own
-    stderr, which is the job's log, instead of being captured into the notebook.
-    """
-    from jupyter_client.kernelspec import KernelSpec
-    from jupyter_client.manager import AsyncKernelManager
-    from jupyter_client.provisioning import LocalProvisioner
-
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    argv += ["--IPKernelApp.capture_fd_output=False", "--HistoryManager.enabled=False"]
-
-    class ForkedProvisioner(LocalProvisioner):
-        async def launch_kernel(self, cmd: list[str], **_: object) -> dict:
-            kernel.launch(cmd)
-            self.process, self.pid, self.pgid = kernel, kernel.pid, kernel.pid
-            return self.connection_info
-
-    class OwnInterpreter(AsyncKernelManager):
-        def __init__(self, **options: object) -> None:
-            super().__init__(**options)
-            if kernel:
-                self.provisioner = ForkedProvisioner(kernel_spec=self.kernel_spec, parent=self)
-
-        @property
-        def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(argv=argv, display_name="Python 3", language="python")
-
-    return OwnInterpreter
 
 
 def _tidy(notebook: Mapping, job: Job) -> None:
@@ -209,11 +177,14 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(message: tuple[Job, Links, str], kernel: ForkedKernel | None = None) -> int:
-    """Execute one job; return the exit code of its process."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    return 0 if execute(*message, kernel)["state"] == "done" else 1
+def main(
+    job: Job, links: Links, run_id: str, parent: int, kernel: ForkedKernel | None = None
+) -> int:
+    """Execute one job in this process, a child of `parent`; return its exit code."""
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    return 0 if execute(job, links, run_id, kernel)["state"] == "done" else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(pickle.load(sys.stdin.buffer)))
+    parent = os.getppid()
+    sys.exit(main(*pickle.load(sys.stdin.buffer), parent))

@@ -27,7 +27,8 @@ class Usage:
     cpu_percent : float
         Mean processor use; 100 = one core.
     memory_mean_mb, memory_peak_mb : float
-        Resident memory of the process tree in MB (10^6 bytes), sampled in the background.
+        Resident memory in MB (10^6 bytes) of the process tree, or of its children alone (see
+        `Meter`), libraries included; sampled in the background.
     gpu_percent, gpu_memory_mb : float
         Mean utilization and peak memory of the machine's NVIDIA GPUs; NaN without one.
     energy_kwh : float

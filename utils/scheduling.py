@@ -53,14 +53,18 @@ def run_job(job: Job, links: Links, rule: str, run_id: str, *needed: Outcome) ->
     if status(job, rule).up_to_date:
         return Outcome("up to date")
     begin = time.monotonic()
-    with _lock:
-        if _stopping.is_set():
-            return Outcome("interrupted")
-        process = _start(job, rule, (job, links, run_id))
-        _running[job.name] = job, process
-    code = process.wait()
+    job.report.parent.mkdir(parents=True, exist_ok=True)
+    job.remove_fragments()
+    if rule == "force":
+        job.forget()
+    job.file(".log").unlink(missing_ok=True)
+    message = job, links, run_id
+    try:
+        code = _run(job, message, _fork)
+    except OSError:  # it can't be forked, or the fork server has died, and the process with it
+        code = _run(job, message, _spawn)
     seconds = time.monotonic() - begin
-    if _running.pop(job.name, None) is None:  # it was stopped
+    if code is None:
         return Outcome("interrupted", seconds)
     record = read_json(job.file(".json")) if job.file(".json").exists() else {}
     if record.get("run") != run_id or record.get("state") == "running":
@@ -70,16 +74,30 @@ def run_job(job: Job, links: Links, rule: str, run_id: str, *needed: Outcome) ->
     return Outcome(record["state"], seconds, describe_error(record))
 
 
-def _start(job: Job, rule: str, message: tuple) -> subprocess.Popen | Forked:
-    """A process that executes the job: forked from one with the libraries, or started anew."""
-    job.report.parent.mkdir(parents=True, exist_ok=True)
-    job.remove_fragments()
-    if rule == "force":
-        job.forget()
-    job.file(".log").unlink(missing_ok=True)
-    if _server:
-        with suppress(OSError):
-            return _server.start(message, job.file(".log"), _environment(job), job.step.network)
+def _run(job: Job, message: tuple, start: Callable) -> int | None:
+    """Exit code of the job's process once it has ended; None if jobs are being stopped."""
+    with _lock:
+        if _stopping.is_set():
+            return None
+        process = start(job, message)
+        _running[job.name] = job, process
+    try:
+        code = process.wait()
+    except OSError:
+        _kill(process)
+        raise
+    return None if _running.pop(job.name, None) is None else code
+
+
+def _fork(job: Job, message: tuple) -> Forked:
+    """A process forked from one with the libraries."""
+    if _server is None:
+        raise OSError("there is no fork server")
+    return _server.start(message, job.file(".log"), _environment(job), job.step.network)
+
+
+def _spawn(job: Job, message: tuple) -> subprocess.Popen:
+    """A new process."""
     with open(job.file(".log"), "ab") as log:  # to append, as the notebook's own text is
         process = subprocess.Popen(
             [sys.executable, "-m", "utils.execution"],
@@ -108,28 +126,37 @@ def _fork_server(network: bool) -> Iterator[None]:
 
 def stop_running() -> None:
     """Stop the jobs of this worker, with their kernels, and let no other start."""
-    import psutil
-
     with _lock:
         _stopping.set()
         stopped = list(_running.values())
         _running.clear()
+    if _server:
+        _server.close()
     for job, process in stopped:
-        with suppress(psutil.NoSuchProcess):
-            tree = psutil.Process(process.pid)
-            members = [*tree.children(recursive=True), tree]
-            for member in members:
-                with suppress(psutil.NoSuchProcess):
-                    member.kill()
-            psutil.wait_procs(members, timeout=10)
+        _kill(process)
         write_json(job.file(".json"), {**identity(job), "state": "interrupted"})
+
+
+def _kill(process: subprocess.Popen | Forked) -> None:
+    """End a job's process and all that it has started."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        members = [psutil.Process(process.pid)] if process.pid else []
+        members += [child for member in members for child in member.children(recursive=True)]
+        for member in members:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(members, timeout=10)
 
 
 def _environment(job: Job) -> dict[str, str]:
     """Numerical libraries use as many threads as the job declares, so results don't vary."""
     threads = str(job.parameters.get("threads", 1))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return {**os.environ, **dict.fromkeys(names, threads), "PYTHONUNBUFFERED": "1"}
+    figures = "module://matplotlib_inline.backend_inline"  # whatever the user's is
+    own = {**dict.fromkeys(names, threads), "PYTHONUNBUFFERED": "1", "MPLBACKEND": figures}
+    return {**os.environ, **own}
 
 
 # --- the client's side ---

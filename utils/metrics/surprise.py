@@ -181,7 +181,8 @@ def dsa(
       matrix product only rules out traces that its rounding error cannot bring to the front.
 
     Cost: O(n_class * n * neurons) for the first distance, O(n_train * w * neurons) for the
-    second, with `w` the number of training traces that are nearest to some input, but not equal.
+    second, with `w` the number of training traces that are nearest to some input without being
+    equal to it.
 
     References
     ----------
