@@ -69,7 +69,7 @@ def measure(subject: str, setting: Setting) -> Measurements:
     for n in sizes:
         task = work(n)
         run = peak(task)
-        again = [] if run.seconds[0] > 20 else [timed(task) for _ in range(setting.repeats(3))]
+        again = [] if run.seconds[0] > 20 else [timed(task) for _ in range(2)]
         found.append((n, median(again or run.seconds), run.megabytes))
         tell(f"  {subject}, {n:,} inputs: {found[-1][1]:.3g} s, {found[-1][2]:.0f} MB")
     return found

@@ -48,7 +48,7 @@ def whole_run(setting: Setting) -> tuple[list[Row], list[str]]:
                 configurations, "-m", "tests.benchmarks.one_process", *same
             ),
         },
-        setting.repeats(2),
+        setting.repeats(1),
         compare,
         slow=0 if setting.quick else float("inf"),
         warm_up=False,
