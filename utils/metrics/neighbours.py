@@ -27,24 +27,26 @@ class Points:
         self.folded = np.empty((n, dimension + 1), dtype=np.float32)
         self.squares = np.empty(n)
         for part in chunks(n, 32 * dimension):
-            self.folded[part], self.squares[part] = self.fold(part, np.float32)
+            self.squares[part] = self.fold(part, self.folded[part])
 
     @property
     def norms(self) -> np.ndarray:
         """Distances from the centre, scaled."""
         return np.sqrt(self.squares)
 
-    def fold(self, rows: np.ndarray | slice, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-        """Centred, scaled points with one more column, and their squared norms.
+    def fold(self, rows: np.ndarray | slice, out: np.ndarray) -> np.ndarray:
+        """Write centred, scaled points with one more column to `out`; return their squared norms.
 
         The column is minus half the squared norm, so that one product of a query (last entry 1)
         with a reference gives q.r - |r|^2 / 2, which is largest for the nearest reference; less
         the part of the rounding error that grows with the reference's norm.
         """
-        centred = ((self.exact[rows] - self.centre) * self.scale).astype(dtype)
-        squares = np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
-        last = -(0.5 + _error(self.exact.shape[1] + 1, dtype)) * squares
-        return np.column_stack([centred, last.astype(dtype)]), squares
+        centred = self.exact[rows] - self.centre
+        centred *= self.scale
+        out[:, :-1] = centred
+        squares = np.einsum("ij,ij->i", out[:, :-1], out[:, :-1], dtype=np.float64)
+        out[:, -1] = -(0.5 + _error(out.shape[1], out.dtype)) * squares
+        return squares
 
     @cached_property
     def second_copy_before(self) -> np.ndarray:
@@ -103,18 +105,23 @@ def nearest(
         for start in range(0, len(rows), height):
             part = slice(start, start + height)
             inputs = rows[part]
-            left, squares = query.folded[inputs], query.squares[inputs]
+            folded, squares = query.folded[inputs], query.squares[inputs]
             closeness = block[: len(inputs) * len(columns)].reshape(len(inputs), -1)
-            _multiply(left, right, closeness)
-            hidden: tuple = ([], [])
-            if own is not None:
-                place = np.minimum(np.searchsorted(columns, own[inputs]), len(columns) - 1)
-                hits = np.flatnonzero(columns[place] == own[inputs])
-                hidden = hits, place[hits]
-            closeness[hidden] = -np.inf
-            np.maximum(largest[part], closeness.max(axis=1), out=largest[part])
-            near = _candidates(closeness, largest[part], squares, right_squares, error)
-            near[hidden] = False
+            _multiply(folded, right, closeness)
+            closeness[_hidden(columns, own, inputs)] = -np.inf
+            best = closeness.max(axis=1)
+            bound = np.maximum(largest[part], best, out=largest[part])
+            # Most rows have their nearest point elsewhere: spare them what follows. (2.1: a little
+            # more than the 2 below, so that rounding here decides nothing.)
+            slack = 2.1 * error * (squares + right_squares.max()) + _tiny(np.float32)
+            left = np.flatnonzero(best >= bound - slack)
+            if 2 * len(left) <= len(inputs):
+                inputs, closeness = inputs[left], closeness[left]
+                squares, bound = squares[left], bound[left]
+            else:
+                left = np.arange(len(inputs))
+            near = _candidates(closeness, bound, squares, right_squares, error)
+            near[_hidden(columns, own, inputs)] = False
             count = np.count_nonzero(near)
             if count > CROWDED * len(inputs):
                 _thin_out(near, query, inputs, train, columns)
@@ -122,7 +129,7 @@ def nearest(
             row_bytes = 64 * len(columns) if 64 * count > CHUNK_BYTES else 1
             for some in chunks(len(inputs), row_bytes):
                 found, column, exact = _closest(near[some], query, inputs[some], train, columns)
-                found += start + some.start
+                found = start + left[some][found]
                 closer = exact < distances[found]
                 distances[found[closer]] = exact[closer]
                 positions[found[closer]] = column[closer]
@@ -139,6 +146,17 @@ def _tiles(train: Points, spans: list[tuple[int, int]], width: int) -> list[np.n
         columns = first + np.flatnonzero(train.second_copy_before[first:last] < first)
         tiles += [columns[i : i + width] for i in range(0, len(columns), width)]
     return tiles
+
+
+def _hidden(
+    columns: np.ndarray, own: np.ndarray | None, inputs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places in a block of products that belong to a query's own point."""
+    if own is None:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    place = np.minimum(np.searchsorted(columns, own[inputs]), len(columns) - 1)
+    hits = np.flatnonzero(columns[place] == own[inputs])
+    return hits, place[hits]
 
 
 def _at(array: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -158,6 +176,11 @@ def _error(columns: int, dtype: type) -> float:
     return (columns + 12) * float(np.finfo(dtype).eps + np.finfo(np.float64).eps) / 2
 
 
+def _tiny(dtype: type) -> float:
+    """Products below it have no relative error."""
+    return 1e6 * float(np.finfo(dtype).tiny)
+
+
 def _multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
     left[:, -1] = 1.0
     np.matmul(left, right.T, out=out)
@@ -175,8 +198,7 @@ def _candidates(
     Products are lower bounds, but for an error that depends on the query alone. Each is raised to
     an upper bound (`closeness` may be overwritten) and compared with the largest lower bound.
     """
-    tiny = 1e6 * float(np.finfo(closeness.dtype).tiny)  # products below it have no relative error
-    slack = 2 * error * right_squares + tiny
+    slack = 2 * error * right_squares + _tiny(closeness.dtype)
     bound = largest - 2 * error * squares
     if slack.max() <= 4 * slack.mean():
         bound -= slack.max()  # norms much alike: spares a pass over the products
@@ -189,8 +211,8 @@ def _thin_out(
     near: np.ndarray, query: Points, inputs: np.ndarray, train: Points, columns: np.ndarray
 ) -> None:
     """Take candidates out of `near` that a float64 product rules out."""
-    left, squares = query.fold(inputs, np.float64)
-    right, right_squares = train.fold(columns, np.float64)
+    left, right = (np.empty((len(rows), train.folded.shape[1])) for rows in (inputs, columns))
+    squares, right_squares = query.fold(inputs, left), train.fold(columns, right)
     closeness = np.empty(near.shape)
     _multiply(left, right, closeness)
     np.copyto(closeness, -np.inf, where=~near)
