@@ -131,9 +131,16 @@ class TestCommand:
     def test_all_well(self, tmp_path):
         assert self.run(tmp_path, "equal", "broken", only=["equal"]) == 0
         content = json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))
-        assert content["rows"][0]["ratio"] == [2, 2, 2] and content["notes"] == ["A note."]
+        assert content["rows"][0]["ratio"] == [2, 2, 2] and content["notes"]["equal"] == ["A note."]
         assert content["failed"] == [] and content["machine"]["cores"] > 0
         assert "2 times faster" in (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
+
+    def test_only_some_keep_the_rows_of_the_others(self, tmp_path):
+        assert self.run(tmp_path, "equal", "unequal") == 1
+        assert self.run(tmp_path, "equal", "unequal", only=["equal"]) == 0
+        content = json.loads((tmp_path / "benchmarks.json").read_text(encoding="utf-8"))
+        assert [row["results"] for row in content["rows"]] == ["same", "other"]
+        assert content["notes"] == {"equal": ["A note."], "unequal": []}
 
     def test_unequal_results_fail(self, tmp_path):
         assert self.run(tmp_path, "equal", "unequal") == 1

@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
 
-from tests.benchmarks.harness import Row, Setting, tell
-from tests.benchmarks.table import write
+from tests.benchmarks.harness import Setting, tell
+from tests.benchmarks.table import measured_before, write
 from utils.workspace import ROOT
 
 BENCHMARKS: dict[str, str] = {
@@ -52,7 +52,10 @@ def main(arguments: Sequence[str] | None = None, known: Mapping[str, str] = BENC
         prog="python -m tests.benchmarks", description=__doc__, allow_abbrev=False
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does all run?")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=", ".join(known))
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME",
+        help=f"measure these and keep the others' rows; of {', '.join(known)}",
+    )  # fmt: skip
     parser.add_argument("--out", default="build/benchmarks", help="folder; default %(default)s")
     options = parser.parse_args(arguments)
     for name in options.only or []:
@@ -63,24 +66,24 @@ def main(arguments: Sequence[str] | None = None, known: Mapping[str, str] = BENC
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"--out: {error}")
-    rows: list[Row] = []
-    notes: list[str] = []
+    outcomes = measured_before(out, options.quick) if options.only else {}
     failed: list[str] = []
     names = list(options.only or known)
     # Tiny sizes share a process, as their numbers mean nothing and starting takes longest.
     for group in [names] if options.quick else [[name] for name in names]:
-        outcomes = _in_own_process([known[name] for name in group], Setting(out, options.quick))
+        answers = _in_own_process([known[name] for name in group], Setting(out, options.quick))
         for name in group:
-            outcome = outcomes.get(known[name])
-            if outcome is None:
-                failed.append(name)
+            if known[name] in answers:
+                outcomes[name] = answers[known[name]]
             else:
-                rows += [Row(**fields) for fields in outcome["rows"]]
-                notes += outcome["notes"]
-        write(out, rows, failed, options.quick, notes)  # after each: a stopped run leaves a table
-    unequal = [row.what for row in rows if row.equal is False]
+                outcomes.pop(name, None)
+                failed.append(name)
+        in_order = {name: outcomes[name] for name in known if name in outcomes}
+        write(out, in_order, failed, options.quick)  # after each: a stopped run leaves a table
+    measured = [row for name in names if name in outcomes for row in outcomes[name]["rows"]]
+    unequal = any(row["equal"] is False for row in measured)
     tell(f"\n{(out / 'benchmarks.md').read_text(encoding='utf-8')}")
-    return int(bool(failed or unequal))
+    return int(bool(failed) or unequal)
 
 
 def _in_own_process(functions: list[str], setting: Setting) -> dict[str, dict]:

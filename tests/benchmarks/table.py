@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import psutil
 
 from tests.benchmarks.harness import Row, ratio
-from utils.workspace import atomic, write_json
+from utils.workspace import atomic, read_json, write_json
 
 PACKAGES = (
     "tensorflow", "keras", "numpy", "scipy", "dnn-tip", "foolbox", "adversarial-robustness-toolbox"
@@ -25,23 +26,39 @@ HEADER = (
 )  # fmt: skip
 
 
-def write(
-    out: Path, rows: Sequence[Row], failed: Sequence[str], quick: bool, notes: Sequence[str] = ()
-) -> None:
-    """Write ``benchmarks.json`` and ``benchmarks.md``."""
+def write(out: Path, outcomes: Mapping[str, dict], failed: Sequence[str], quick: bool) -> None:
+    """Write ``benchmarks.json`` and ``benchmarks.md`` of the rows and notes of each benchmark."""
     facts = machine()
+    rows = {name: [Row(**fields) for fields in o["rows"]] for name, o in outcomes.items()}
+    notes = {name: outcome["notes"] for name, outcome in outcomes.items()}
     write_json(
         out / "benchmarks.json",
         {
             "machine": facts,
             "quick": quick,
             "failed": list(failed),
-            "rows": [row.as_dict() for row in rows],
-            "notes": list(notes),
+            "rows": [{"benchmark": n, **row.as_dict()} for n in rows for row in rows[n]],
+            "notes": notes,
         },
     )
+    texts = markdown(sum(rows.values(), []), failed, quick, facts, sum(notes.values(), []))
     with atomic(out / "benchmarks.md") as path:
-        path.write_text(markdown(rows, failed, quick, facts, notes), encoding="utf-8")
+        path.write_text(texts, encoding="utf-8")
+
+
+def measured_before(out: Path, quick: bool) -> dict[str, dict]:
+    """What `write` left for each benchmark, if on this machine, with these versions and sizes."""
+    if not (out / "benchmarks.json").is_file():
+        return {}
+    content, facts = read_json(out / "benchmarks.json"), machine()
+    if content["quick"] != quick or content["machine"] | {"date": facts["date"]} != facts:
+        return {}
+    outcomes = {name: {"rows": [], "notes": notes} for name, notes in content["notes"].items()}
+    for row in content["rows"]:
+        fields = {name: row[name] for name in Row.__dataclass_fields__}
+        unknown = {name: math.nan for name in ("ours_mb", "theirs_mb") if row[name] is None}
+        outcomes[row["benchmark"]]["rows"].append(fields | unknown)
+    return outcomes
 
 
 def markdown(
