@@ -105,7 +105,7 @@ class TestTable:
 
     def test_what_fails_is_said(self):
         rows = [judged([1.0], [1.0], Comparison("", equal=False), speedup=1)]
-        text = markdown(rows, ["nc"], False, FACTS, ["A note."])
+        text = markdown(rows, ["A note."], ["nc"], False, FACTS)
         assert "**results differ**" in text and "Failed: nc." in text and "A note." in text
         assert "2 cores (P), 8 GB, Python 3, numpy 2; 2030-01-31." in text
         lines = [line for line in text.splitlines() if line.startswith("|")]

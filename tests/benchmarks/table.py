@@ -8,6 +8,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,9 +42,10 @@ def write(out: Path, outcomes: Mapping[str, dict], failed: Sequence[str], quick:
             "notes": notes,
         },
     )
-    texts = markdown(sum(rows.values(), []), failed, quick, facts, sum(notes.values(), []))
+    flat = (list(chain.from_iterable(each.values())) for each in (rows, notes))
+    text = markdown(*flat, failed, quick, facts)
     with atomic(out / "benchmarks.md") as path:
-        path.write_text(texts, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
 
 
 def measured_before(out: Path, quick: bool) -> dict[str, dict]:
@@ -62,7 +64,7 @@ def measured_before(out: Path, quick: bool) -> dict[str, dict]:
 
 
 def markdown(
-    rows: Sequence[Row], failed: Sequence[str], quick: bool, facts: dict, notes: Sequence[str] = ()
+    rows: Sequence[Row], notes: Sequence[str], failed: Sequence[str], quick: bool, facts: dict
 ) -> str:
     """The table, with a line about the machine; ratios are medians of pairs of runs."""
     packages = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
