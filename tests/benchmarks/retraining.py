@@ -139,7 +139,7 @@ def _curve(
             "fit": lambda: fit_each(model, architecture, order, data, points, epochs, True),
             "lean": lambda: fit_each(model, architecture, order, data, points, epochs, False),
         },
-        setting.repeats(3),
+        setting.repeats(2),
         compare,
         slow=float("inf"),
     )
