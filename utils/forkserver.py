@@ -31,7 +31,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent  # not from `workspace`: the server has no other module
 
 LIGHT = (
     "papermill", "nbconvert", "ipykernel.kernelapp", "matplotlib.pyplot", "pandas", "scipy.stats",
@@ -118,7 +118,7 @@ class ForkServer:
         Parameters
         ----------
         message : object
-            Anything that can be pickled; the process's kernel and parent follow it as arguments.
+            Anything that can be pickled; the pid of its parent and its kernel follow as arguments.
         log : path
             File that its standard output and error are appended to.
         environment : mapping
