@@ -31,7 +31,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
-ROOT = Path(__file__).resolve().parent.parent  # not from `workspace`: the server has no other module
+ROOT = Path(__file__).resolve().parent.parent  # not `workspace.ROOT`: nothing else is imported
 
 LIGHT = (
     "papermill", "nbconvert", "ipykernel.kernelapp", "matplotlib.pyplot", "pandas", "scipy.stats",
