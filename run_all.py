@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -18,7 +19,8 @@ from utils import checks
 from utils.attacks import ATTACKS
 from utils.console import Console, closing_table, plan_table
 from utils.datasets import DATASETS
-from utils.freshness import status
+from utils.freshness import UP_TO_DATE, states_of, verified
+from utils.lock import Lock, Locked
 from utils.metrics import METRICS
 from utils.parameters import (
     PRESETS,
@@ -37,7 +39,7 @@ OWN_OPTIONS = {
     "dataset": "--datasets", "datasets": "--datasets", "configuration": "--configurations",
     "configurations": "--configurations", "metrics": "--metrics", "attacks": "--attacks",
     "seed": "--seeds", "seeds": "--seeds", "workspace": "--workspace", "raw": "--raw",
-    "own_model": "--model",
+    "own_model": "--model", "part": "--split-metrics",
 }  # fmt: skip
 
 
@@ -82,7 +84,10 @@ def command_line() -> argparse.ArgumentParser:
     more("--raw", "NAME=PATH", "images of a data set: folder, archive or .npz; else data/raw/NAME")
     more("--model", "NAME=PATH", "a trained network (.keras, .h5) to use; else one is trained")
     many("--steps", "N", [s.id for s in STEPS], "0 to 5, or ids such as 5.2; default: all")
-    one("--jobs", "N", str(cores()), f"notebooks at a time; default: one a core, {cores()} here")
+    one("--jobs", "N", "", f"notebooks at a time; default: cores / threads, {cores()} / 1 here")
+    one("--scheduler", "ADDRESS", "", "of a Dask cluster that runs the notebooks, e.g. tcp://h:8786")
+    one("--gpus-per-job", "N", "0", "GPUs that a notebook with a network has to itself; default: 0")
+    flag("--split-metrics", "retrain each metric in a notebook of its own, for many workers")
     one("--workspace", "FOLDER", "", "where data/, models/, reports/ go; default: the checkout")
     flag("--plan", "say which jobs would run and why, and stop")
     flag("--force", "run jobs that are up to date too")
@@ -138,9 +143,10 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
     raw = checks.paths_of("--raw", options.raw, chosen["datasets"])
     models = checks.paths_of("--model", options.model, chosen["datasets"], unnamed=True)
     checks.preset(options.preset)
-    (workers,) = checks.whole_numbers("--jobs", [options.jobs])
-    if not 1 <= workers <= 1024:
-        raise ValueError(f"--jobs: got {workers}, expected 1 to 1024")
+    checks.number("--jobs", options.jobs or "1", 1, 1024)
+    checks.number("--gpus-per-job", options.gpus_per_job, 0, 64)
+    if options.scheduler and options.jobs:
+        raise ValueError("--jobs: is for this machine; the workers of --scheduler have their own")
     steps = steps_named(options.steps)
     workspace = Workspace(Path.cwd() / options.workspace if options.workspace else "")
     checks.writable(workspace)
@@ -157,10 +163,11 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
         for name in chosen["datasets"]
     }
     everything = plan(
-        workspace, chosen["datasets"], chosen["seeds"], chosen["configurations"], values
-    )
+        workspace, chosen["datasets"], chosen["seeds"], chosen["configurations"], values,
+        options.split_metrics,
+    )  # fmt: skip
     jobs = [job for job in everything if job.step in steps]
-    checks.inputs(everything, jobs, rule_of(options), download=not options.plan)
+    checks.inputs(everything, jobs, rule_of(options), thorough=not options.plan)
     return everything, jobs
 
 
@@ -180,54 +187,57 @@ def main() -> int:
         return 0
     try:
         everything, jobs = request(options)
-    except ValueError as error:
+        if options.plan:
+            plan_table(jobs, states_of(jobs, rule_of(options)))
+            return 0
+        with Lock(jobs[0].workspace) as lock:
+            return run_jobs(everything, jobs, lock, options)
+    except (ValueError, Locked) as error:
         print(f"run_all.py: {error}", file=sys.stderr)
         return 2
-    states = plan_states(jobs, rule_of(options))
-    if options.plan:
-        plan_table(jobs, states)
-        return 0
-    return run_jobs(everything, jobs, states, options)
 
 
-def plan_states(jobs: list, rule: str) -> dict[str, str]:
-    """For each job "up to date", or why it would run."""
-    states: dict[str, str] = {}
-    for job in jobs:
-        now = status(job, rule)
-        first = next((n for n in job.needs if states.get(n, "up to date") != "up to date"), None)
-        if now.up_to_date and first and rule == "content":
-            states[job.name] = f"if {first.rpartition('/')[2]} writes something new"
-        else:
-            states[job.name] = now.reason
-    return states
-
-
-def run_jobs(
-    everything: list, jobs: list, states: dict[str, str], options: argparse.Namespace
-) -> int:
+def run_jobs(everything: list, jobs: list, lock: Lock, options: argparse.Namespace) -> int:
     """Run what is not up to date, show how it goes, write the index; return the exit code."""
     begin = time.monotonic()
-    workspace = jobs[0].workspace
-    waiting = [job for job in jobs if states[job.name] != "up to date"]
+    rule = rule_of(options)
+    states = states_of(jobs, rule)
+    if any(state != UP_TO_DATE for state in states.values()):
+        states = verified(jobs, states, rule)
     console = Console(jobs, states)
     code = 0
+    waiting = [job for job in jobs if states[job.name] != UP_TO_DATE]
     if waiting:
-        from utils.scheduling import run  # imports Dask, which an up-to-date run can do without
+        from utils import scheduling  # imports Dask, which an up-to-date run can do without
 
         shown = [job for job in everything if job in jobs or job.file(".html").exists()]
-        rule, workers = rule_of(options), int(options.jobs)
         try:
-            outcomes = run(jobs, links_between(shown), workers, rule, console.show)
+            outcomes = scheduling.run(
+                waiting, links_between(shown), lock, cluster(waiting, options), rule,
+                console.show, console.say,
+            )  # fmt: skip
             code = int(any(o.state in ("failed", "not run") for o in outcomes.values()))
+        except scheduling.ClusterError as error:
+            console.close()
+            print(f"run_all.py: {error}", file=sys.stderr)
+            return error.code
         except KeyboardInterrupt:
-            write_index(workspace)
+            write_index(lock.workspace)
             raise
         finally:
             console.close()
-    index = write_index(workspace)
-    closing_table(workspace, jobs, time.monotonic() - begin, index)
+    index = write_index(lock.workspace)
+    closing_table(lock.workspace, jobs, time.monotonic() - begin, index)
     return code
+
+
+def cluster(jobs: list, options: argparse.Namespace) -> object:
+    """Where the jobs run."""
+    from utils.scheduling import Cluster
+
+    threads = max(job.parameters.get("threads", 1) for job in jobs)
+    n_jobs = int(options.jobs or max(1, cores() // threads))
+    return Cluster(n_jobs, options.scheduler, int(options.gpus_per_job))
 
 
 if __name__ == "__main__":
@@ -242,4 +252,10 @@ if __name__ == "__main__":
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output has gone, as in `--list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"run_all.py: {error.filename or 'the workspace'}: no room left on the disk; make "
+              "some, then the same command goes on from there", file=sys.stderr)  # fmt: skip
         sys.exit(1)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from utils.lock import Lock
 from utils.pipeline import Job, Step
+from utils.reporting import Links
+from utils.scheduling import Cluster, Outcome, run
 from utils.workspace import Workspace
 
 
@@ -24,7 +28,7 @@ def write_template(path: Path, parameters: str, *cells: str) -> Path:
 
 
 def make_job(
-    root: Path, name: str, *cells: str, inputs=(), outputs=(), needs=(), value: int = 1
+    root: Path, name: str, *cells: str, inputs=(), outputs=(), needs=(), value=1, network=False
 ) -> Job:
     """A job whose template has the parameters ``value`` and ``workspace``."""
     template = write_template(
@@ -33,8 +37,24 @@ def make_job(
         *cells,
     )
     workspace = Workspace(root / "workspace")
-    step = Step("0.0", name, str(template), name, (), False)
+    step = Step("0.0", name, str(template), name, (), network)
     return Job(
         step, workspace, {"value": value}, workspace.reports("digits") / name,
         tuple(inputs), tuple(outputs), (), tuple(needs),
     )  # fmt: skip
+
+
+def run_jobs(
+    *jobs: Job, rule="content", cluster=None, on_poll=lambda outcomes, running: None, **options
+) -> dict[str, Outcome]:
+    """Run jobs, two at a time on this machine unless a cluster is given."""
+    links = {job.name: Links() for job in jobs}
+    with Lock(jobs[0].workspace) as lock:
+        return run(jobs, links, lock, cluster or Cluster(2), rule, on_poll, **options)
+
+
+def printed(job: Job) -> list[str]:
+    """Words that the executed copy has printed."""
+    cells = json.loads(job.file(".ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return "".join(text for output in outputs for text in output.get("text", [])).split()

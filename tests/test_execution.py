@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 
 import psutil
 import pytest
 
-from tests.notebooks import make_job
-from utils import scheduling
+from tests.notebooks import make_job, run_jobs
 from utils.freshness import status
-from utils.reporting import Links, write_index
-from utils.scheduling import Outcome, run
+from utils.reporting import write_index
+from utils.scheduling import Cluster, Outcome
 from utils.workspace import read_json
 
 WRITE = "from pathlib import Path\nPath(workspace, '{0}').write_text(str(value))"
-
-
-def run_jobs(*jobs, rule="content", workers=2, on_poll=lambda outcomes, running: None):
-    links = {job.name: Links() for job in jobs}
-    return run(jobs, links, workers, rule, on_poll)
 
 
 def outputs_of(job):
@@ -151,35 +144,12 @@ def test_ctrl_c_stops_the_kernels_and_the_next_run_goes_on(tmp_path):
     assert run_jobs(job)[job.name].state == "done"
 
 
-def test_a_stop_reaches_a_job_that_is_just_being_checked(tmp_path, monkeypatch):
-    cell = f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()"
-    job = make_job(tmp_path, "late", cell)
-    job.workspace.root.mkdir()
-    checking = threading.Event()
-
-    def slow_status(*arguments):
-        checking.set()
-        time.sleep(2)
-        return status(*arguments)
-
-    monkeypatch.setattr(scheduling, "status", slow_status)
-
-    def interrupt(outcomes, running):
-        if checking.is_set():
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_jobs(job, on_poll=interrupt)
-    assert not (tmp_path / "ran").exists()
-    assert not job.file(".json").exists()
-
-
 def test_the_energy_of_a_step_counts_what_its_kernel_computes(tmp_path):
     idle = make_job(tmp_path, "idle", "import time\ntime.sleep(4)")
     work = "import time\nend = time.process_time() + 5\nwhile time.process_time() < end: pass"
     busy = make_job(tmp_path, "busy", work)
     idle.workspace.root.mkdir()
-    run_jobs(idle, busy, workers=1)
+    run_jobs(idle, busy, cluster=Cluster(1))
     low, high = (read_json(job.file(".json"))["resources"] for job in (idle, busy))
     assert high["cpu_seconds"] > low["cpu_seconds"] + 2
     if low["energy_method"].startswith("estimated (CodeCarbon: CPU load"):

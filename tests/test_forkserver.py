@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,25 +14,12 @@ import time
 import psutil
 import pytest
 
-from tests.notebooks import make_job
-from utils import forkserver, scheduling
-from utils.reporting import Links
-from utils.scheduling import run
+from tests.notebooks import make_job, printed, run_jobs
+from utils import forkserver, worker
 from utils.workspace import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
-
-
-def run_jobs(*jobs):
-    links = {job.name: Links() for job in jobs}
-    return run(jobs, links, 2, "content", lambda outcomes, running: None)
-
-
-def printed(job):
-    cells = json.loads(job.file(".ipynb").read_text())["cells"]
-    return "".join(
-        text for c in cells for o in c.get("outputs", []) for text in o.get("text", [])
-    ).split()
+MESSAGE = pickle.dumps(("not a job",))
 
 
 @pytest.fixture
@@ -71,7 +59,7 @@ def test_a_kernel_has_the_threads_and_figures_that_a_started_one_has(tmp_path, m
     run_jobs(job)
     forked, figure = printed(job), _figure(job)
     assert forked == ["2", "{2}"]
-    monkeypatch.setattr(scheduling, "ForkServer", _no_server)
+    monkeypatch.setattr(worker, "ForkServer", _no_server)
     job.file(".json").unlink()
     run_jobs(job)
     assert printed(job) == forked
@@ -116,9 +104,9 @@ def test_a_job_goes_on_when_the_server_dies(tmp_path):
     def kill_server(outcomes, running):
         if mark.exists() and mark.read_text() and not kernels:
             kernels.append(psutil.Process(int(mark.read_text())))
-            scheduling._server._process.kill()
+            kernels[0].parent().parent().kill()  # the kernel's job's server
 
-    outcomes = run({job.name: job}.values(), {job.name: Links()}, 1, "content", kill_server)
+    outcomes = run_jobs(job, on_poll=kill_server)
     assert outcomes[job.name].state == "done" and printed(job) == ["second"]
     _, alive = psutil.wait_procs(kernels, timeout=10)
     assert not alive
@@ -133,7 +121,7 @@ def test_ctrl_c_does_not_wait_for_the_server(tmp_path):
 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run([job], {job.name: Links()}, 1, "content", interrupt)
+        run_jobs(job, on_poll=interrupt)
     assert time.monotonic() - began < 5
     assert not job.file(".ipynb").exists()
 
@@ -151,24 +139,24 @@ def test_a_process_with_threads_is_not_forked():
 
 def test_processes_tell_how_they_end_and_outlast_a_bad_message(server, tmp_path):
     log = tmp_path / "log"
-    process = server.start(("not a job",), log, dict(os.environ), False)
+    process = server.start(MESSAGE, log, dict(os.environ), False)
     assert process.wait() == 1
     assert "Traceback" in log.read_text()
-    process = server.start(("not a job",), log, {}, False)
+    process = server.start(MESSAGE, log, {}, False)
     assert process.started.result(timeout=60) == process.pid
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() in (-signal.SIGKILL, 1)  # 1: it was done before
 
 
 def test_a_server_that_is_gone_raises_an_error(server, tmp_path):
-    waiting = server.start(("a job",), tmp_path / "log", {}, False)  # it still imports
+    waiting = server.start(MESSAGE, tmp_path / "log", {}, False)  # it still imports
     server._process.kill()
     server._process.wait()
     with pytest.raises(OSError, match="gone"):
         waiting.wait()
     assert waiting.pid is None
     with pytest.raises(OSError):
-        server.start(("a job",), tmp_path / "log", {}, False)
+        server.start(MESSAGE, tmp_path / "log", {}, False)
 
 
 def test_the_server_ends_with_its_client():
@@ -189,7 +177,7 @@ def test_a_job_and_its_kernel_end_with_the_run(tmp_path):
     cell = f"import os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
     script = (
         "from pathlib import Path\n"
-        "from tests.notebooks import make_job\nfrom tests.test_forkserver import run_jobs\n"
+        "from tests.notebooks import make_job, run_jobs\n"
         f"job = make_job(Path({str(tmp_path)!r}), 'long', {cell!r})\n"
         "job.workspace.root.mkdir()\nrun_jobs(job)"
     )

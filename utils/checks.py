@@ -32,6 +32,14 @@ def whole_numbers(name: str, words: Iterable[str]) -> list[int]:
     return [int(word) for word in words]
 
 
+def number(name: str, word: str, low: int, high: int) -> int:
+    """One whole number from the command line."""
+    (value,) = whole_numbers(name, [word])
+    if not low <= value <= high:
+        raise ParameterError(f"{name}: got {value}, expected {low} to {high}")
+    return value
+
+
 def paths_of(
     option: str, texts: Iterable[str], datasets: list[str], unnamed: bool = False
 ) -> dict[str, str]:
@@ -101,7 +109,7 @@ def writable(workspace: Workspace) -> None:
                 folder.rmdir()
 
 
-def inputs(everything: list[Job], jobs: list[Job], rule: str, download: bool = True) -> None:
+def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = True) -> None:
     """Values in range, data readable and whole, enough inputs for the points.
 
     Parameters
@@ -112,9 +120,9 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, download: bool = T
         Those of the steps asked for.
     rule : {"content", "force", "trust"}
         See `utils.freshness.status`.
-    download : bool, default=True
-        Download raw images that are not there, so that a missing connection is known at once;
-        without, their data sets are not looked at.
+    thorough : bool, default=True
+        Download raw images that are not there, so that a missing connection is known at once (else
+        their data sets are not looked at), and read files that may be damaged.
     """
     for job in jobs:
         for name, parameter in template_parameters(job.step.path).items():
@@ -122,17 +130,18 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, download: bool = T
                 check(name, job.parameters[name], parameter.type)
     chosen = {job.name for job in jobs}
     needed = {name for job in jobs for name in job.needs} - chosen
+    needed_rule = "trust" if rule == "trust" else "content"
     for job in everything:
         if (
             job.name in needed
-            and not (now := status(job, "trust" if rule == "trust" else "content")).up_to_date
+            and not (now := status(job, needed_rule, thorough)).up_to_date
         ):
             raise ParameterError(
                 f"--steps: {job.name} is needed but not up to date ({now.reason}); "
                 f"add {job.step.id} to --steps, or use --trust-existing"
             )
     for dataset in dict.fromkeys(job.dataset for job in jobs if job.dataset):
-        _dataset([job for job in jobs if job.dataset == dataset], rule, download)
+        _dataset([job for job in jobs if job.dataset == dataset], rule, download=thorough)
 
 
 def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
@@ -149,7 +158,8 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
         shape = image_shape(dataset, raw, given["image_size"], given["color"])
         n_classes = len(raw.class_names)
     elif any(job.step.network for job in jobs):
-        load_splits(dataset, workspace)
+        if rule == "trust":  # else they are known to be as step 0.0 wrote them
+            load_splits(dataset, workspace)
         about = describe(dataset, workspace)
         sizes, shape, n_classes = about["n_images"], about["image_shape"], len(about["class_names"])
     else:

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from utils.freshness import UP_TO_DATE
 from utils.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ def clock(seconds: float) -> str:
 def plan_table(jobs: Sequence[Job], states: Mapping[str, str]) -> None:
     """Say for each job whether it would run, and why."""
     for job in jobs:
-        verdict = "skip" if states[job.name] == "up to date" else "run "
+        verdict = "skip" if states[job.name] == UP_TO_DATE else "run "
         print(f"{verdict}  {job.name}  ({states[job.name]})")
-    n = sum(state != "up to date" for state in states.values())
+    n = sum(state != UP_TO_DATE for state in states.values())
     print(f"{n} of {len(jobs)} jobs would run.")
 
 
@@ -50,18 +51,18 @@ class Console:
     """
 
     def __init__(self, jobs: Sequence[Job], states: Mapping[str, str]) -> None:
-        self.n_jobs = len(jobs)
         self.states = states
         self.finished: set[str] = set()
         self.started: dict[str, float] = {}
         self.begin = self.last_heartbeat = time.monotonic()
         self.terminal = Terminal(highlight=False, soft_wrap=True)
         self.live = None
-        skipped = sum(state == "up to date" for state in states.values())
-        if skipped == self.n_jobs:
+        skipped = sum(state == UP_TO_DATE for state in states.values())
+        self.n_waiting = len(jobs) - skipped
+        if not self.n_waiting:
             self.terminal.print(f"All {skipped} jobs are up to date.")
             return
-        self.terminal.print(f"{self.n_jobs} jobs, {skipped} of them up to date.")
+        self.terminal.print(f"{len(jobs)} jobs, {skipped} of them up to date.")
         if self.terminal.is_terminal:
             self.live = Live(console=self.terminal, refresh_per_second=4, transient=True)
             self.live.start()
@@ -85,6 +86,10 @@ class Console:
             for name, said in running.items():
                 self._line("running", name, clock(now - self.started[name]), said)
 
+    def say(self, text: str) -> None:
+        """Something about the run as a whole."""
+        self.terminal.print(Text(text))
+
     def close(self) -> None:
         """Stop redrawing."""
         if self.live:
@@ -101,7 +106,7 @@ class Console:
                 Text("running", "cyan"), clock(now - self.started[name]), name, Text(said)
             )
         table.add_row(
-            "", clock(now - self.begin), f"{len(self.finished)} of {self.n_jobs} jobs", ""
+            "", clock(now - self.begin), f"{len(self.finished)} of {self.n_waiting} jobs", ""
         )
         return table
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from utils.freshness import fingerprint, hashes
+from utils.freshness import fingerprint, hashes, status
 from utils.notebook import PROGRESS_MARK
 from utils.pipeline import Job
 from utils.reporting import Links, export_html
@@ -178,10 +178,24 @@ def _end_with(parent: int) -> None:
 
 
 def main(
-    job: Job, links: Links, run_id: str, parent: int, kernel: ForkedKernel | None = None
+    job: Job, links: Links, run_id: str, rule: str, parent: int, kernel: ForkedKernel | None = None
 ) -> int:
-    """Execute one job in this process, a child of `parent`; return its exit code."""
+    """Execute one job in this process, a child of `parent`, unless it is up to date.
+
+    Returns
+    -------
+    int
+        Exit code: 0 if the job is done, or was; a job that was leaves its record as it is.
+    """
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    if status(job, rule, reread=True).up_to_date:
+        return 0
+    job.report.parent.mkdir(parents=True, exist_ok=True)
+    job.remove_fragments()
+    if rule == "force":
+        job.forget()
+    if job.file(".log").exists():
+        os.truncate(job.file(".log"), 0)
     return 0 if execute(job, links, run_id, kernel)["state"] == "done" else 1
 
 

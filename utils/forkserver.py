@@ -111,14 +111,14 @@ class ForkServer:
         threading.Thread(target=self._listen, daemon=True, name="fork server").start()
 
     def start(
-        self, message: object, log: str | Path, environment: Mapping[str, str], network: bool
+        self, message: bytes, log: str | Path, environment: Mapping[str, str], network: bool
     ) -> Forked:
         """Ask for a process that calls ``utils.execution.main(*message)``; does not wait for it.
 
         Parameters
         ----------
-        message : object
-            Anything that can be pickled; the pid of its parent and its kernel follow as arguments.
+        message : bytes
+            A pickled tuple; the pid of its parent and its kernel follow as arguments.
         log : path
             File that its standard output and error are appended to.
         environment : mapping
@@ -131,7 +131,7 @@ class ForkServer:
         OSError
             If the server is gone.
         """
-        request = str(log), dict(environment), network, pickle.dumps(message)
+        request = str(log), dict(environment), network, message
         with self._lock:
             self._count += 1
             self._connection.send((self._count, *request))

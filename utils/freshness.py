@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -18,6 +19,8 @@ from utils.raw.files import walk
 from utils.raw.sources import locate
 from utils.workspace import ROOT, Workspace, read_json
 
+UP_TO_DATE = "up to date"
+
 
 @dataclass
 class Status:
@@ -27,9 +30,9 @@ class Status:
     reason: str
 
 
-def fingerprint(job: Job) -> dict[str, dict]:
+def fingerprint(job: Job, reread: bool = False) -> dict[str, dict]:
     """What decides the outputs of `job`: its parameters, its code and its inputs."""
-    known = (_record(job) or {}).get("inputs", {})
+    known = {} if reread else (_record(job) or {}).get("inputs", {})
     return {
         "parameters": dict(job.parameters),
         "code": {**code_hashes(job.step.path), **(_versions() if job.step.network else {})},
@@ -37,7 +40,7 @@ def fingerprint(job: Job) -> dict[str, dict]:
     }
 
 
-def status(job: Job, rule: str = "content") -> Status:
+def status(job: Job, rule: str = "content", reread: bool = False) -> Status:
     """Compare what the job would read and run now with what it read and ran last time.
 
     Parameters
@@ -46,32 +49,65 @@ def status(job: Job, rule: str = "content") -> Status:
     rule : {"content", "force", "trust"}
         "force": nothing is up to date. "trust": a job is, if its outputs are there, however they
         were made.
+    reread : bool, default=False
+        Read files even if their size and time are those of last time, so that damage is noticed
+        that changed neither.
     """
     if rule == "force":
         return Status(False, "--force")
     if rule == "trust" and all(job.workspace.expand([pattern]) for pattern in job.outputs):
-        return Status(True, "up to date")
+        return Status(True, UP_TO_DATE)
     record = _record(job)
     if record is None:
         return Status(False, "has not run yet")
     if record.get("state") != "done":
-        why = {"failed": "failed last time", "not run": "was not run last time"}
+        why = {"failed": "failed last time", "not run": "was not run last time",
+               "running": "was interrupted, or is running now"}  # fmt: skip
         return Status(False, why.get(record.get("state"), "was interrupted"))
-    for part, now in fingerprint(job).items():
+    for part, now in fingerprint(job, reread).items():
         before = record.get(part, {})
         for name in sorted(now.keys() | before.keys()):
             if _content(now.get(name)) != _content(before.get(name)):
                 return Status(False, _difference(part, name, before.get(name), now.get(name)))
     known = record.get("outputs", {})
-    outputs = hashes(job.workspace, job.outputs, known)
+    outputs = hashes(job.workspace, job.outputs, {} if reread else known)
     for name, before in known.items():
         if name not in outputs:
             return Status(False, f"output {name} is missing")
         if _content(outputs[name]) != _content(before):
             return Status(False, f"output {name} was changed by something else")
-    if not (job.file(".ipynb").exists() and job.file(".html").exists()):
-        return Status(False, "its report is missing")
-    return Status(True, "up to date")
+    if not (_ends_with(job.file(".ipynb"), b"}") and _ends_with(job.file(".html"), b"</html>")):
+        return Status(False, "its report is missing or cut")
+    return Status(True, UP_TO_DATE)
+
+
+def states_of(jobs: Iterable[Job], rule: str) -> dict[str, str]:
+    """For each job "up to date", or why it would run; needed jobs come before those they serve."""
+    return _spread(jobs, {job.name: status(job, rule).reason for job in jobs}, rule)
+
+
+def verified(jobs: Sequence[Job], states: Mapping[str, str], rule: str) -> dict[str, str]:
+    """As `states`, but every file that a job is going to read has been read and compared.
+
+    Only what will be used: reading all of a large workspace takes minutes.
+    """
+    states = dict(states)
+    for job in reversed(jobs):  # so that it is known which of those it serves will run
+        serves = (other for other in jobs if job.name in other.needs)
+        if states[job.name] == UP_TO_DATE and any(states[o.name] != UP_TO_DATE for o in serves):
+            states[job.name] = status(job, rule, reread=True).reason
+    return _spread(jobs, states, rule)
+
+
+def _spread(jobs: Iterable[Job], reasons: Mapping[str, str], rule: str) -> dict[str, str]:
+    """Jobs behind one that runs may have to run, too."""
+    states: dict[str, str] = {}
+    for job in jobs:
+        states[job.name] = reasons[job.name]
+        first = next((n for n in job.needs if states.get(n, UP_TO_DATE) != UP_TO_DATE), None)
+        if states[job.name] == UP_TO_DATE and first and rule == "content":
+            states[job.name] = f"if {first.rpartition('/')[2]} writes something new"
+    return states
 
 
 @cache
@@ -97,6 +133,15 @@ def _record(job: Job) -> dict | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def _ends_with(path: Path, end: bytes) -> bool:
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 100))
+            return file.read().rstrip().endswith(end)
+    except OSError:
+        return False
 
 
 def hashes(

@@ -174,6 +174,7 @@ RULES: dict[str, Callable[..., str]] = {
     "dsa_exclude_self": _anything,
     "configuration": _one_of(CONFIGURATIONS),
     "configurations": _each(_one_of(CONFIGURATIONS), int),
+    "part": _one_of(["", *METRICS]),
     "points": _between(1, 10_000),
     "keep_models": _one_of(["none", "best", "all"]),
     "country": _country,

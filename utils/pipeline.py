@@ -80,7 +80,7 @@ class Job:
 
     def forget(self) -> None:
         """Remove what the job wrote, so that it starts from nothing."""
-        for path in self.workspace.expand(self.outputs + self.unfinished):
+        for path in set(self.workspace.expand(self.outputs + self.unfinished)):
             path.unlink()
 
     def remove_fragments(self) -> None:
@@ -121,7 +121,7 @@ def plan(
     seeds: Iterable[int],
     configurations: Iterable[int],
     settings: Mapping[str, Mapping[str, object]],
-    steps: Iterable[Step] = STEPS,
+    split_metrics: bool = False,
 ) -> list[Job]:
     """The jobs of a request, in an order in which they can run.
 
@@ -131,47 +131,62 @@ def plan(
     datasets, seeds, configurations : iterables
     settings : mapping
         For each data set the values that replace the templates' defaults.
-    steps : iterable of Step
-        The steps asked for.
+    split_metrics : bool, default=False
+        Retrain each metric in a job of its own. The job of the configuration then only joins their
+        curves into the table that it would have made alone.
     """
     datasets, seeds, configurations = list(datasets), list(seeds), list(configurations)
     axes = {"dataset": datasets, "seed": seeds, "configuration": configurations}
     whole = {"seeds": seeds, "datasets": datasets, "configurations": configurations}
     jobs: list[Job] = []
-    for step in (s for s in STEPS if s in set(steps)):
+    for step in STEPS:
         cells: list[dict] = [{}]
         for axis in step.per:
             cells = [{**cell, axis: value} for cell in cells for value in axes[axis]]
         for cell in cells:
             chosen = {**settings.get(cell.get("dataset"), {}), **whole, **cell}
-            jobs.append(_job(step, workspace, chosen))
+            split = split_metrics and step.id == "3-4.1"
+            for metric in _values(step, chosen)["metrics"] if split else []:
+                jobs.append(_job(step, workspace, {**chosen, "metrics": [metric], "part": metric}))
+            jobs.append(_job(step, workspace, chosen, joins=split))
     writers = {pattern: job.name for job in jobs for pattern in job.outputs}
     needs = [dict.fromkeys(writers[p] for p in job.inputs if p in writers) for job in jobs]
     return [replace(job, needs=tuple(names)) for job, names in zip(jobs, needs, strict=True)]
 
 
-def _job(step: Step, workspace: Workspace, chosen: Mapping[str, object]) -> Job:
+def _values(step: Step, chosen: Mapping[str, object]) -> dict[str, object]:
+    """Every parameter of the step's template: as chosen, else its default."""
     declared = template_parameters(step.path)
-    values = {name: chosen.get(name, p.default) for name, p in declared.items()}
-    del values["workspace"]
-    d, c = values.get("dataset", ""), values.get("configuration")
+    return {n: chosen.get(n, p.default) for n, p in declared.items() if n != "workspace"}
+
+
+def _job(
+    step: Step, workspace: Workspace, chosen: Mapping[str, object], joins: bool = False
+) -> Job:
+    values = _values(step, chosen)
+    d, c, part = values.get("dataset", ""), values.get("configuration"), values.get("part")
     folder = workspace.reports(d, values["seed"] if "seed" in step.per else None)
-    inputs, outputs, unfinished = _files(step, workspace, values)
-    report = folder / step.copy.format(d=d, c=c)
+    inputs, outputs, unfinished = _files(step, workspace, values, joins)
+    report = folder / (step.copy.format(d=d, c=c) + (f"-{part}" if part else ""))
     return Job(step, workspace, values, report, inputs, outputs, unfinished)
 
 
-def _files(step: Step, w: Workspace, p: Mapping) -> list[tuple[str, ...]]:
-    """What a step reads and writes, and where it keeps what it has finished so far."""
+def _files(step: Step, w: Workspace, p: Mapping, joins: bool) -> list[tuple[str, ...]]:
+    """What a step reads and writes, and where it keeps what it has finished so far.
+
+    A retraining job `joins` curves that others made, makes a part of them for that, or is alone.
+    """
     d, seed, c = p.get("dataset", ""), p.get("seed", 0), p.get("configuration", 0)
+    part = p.get("part", "")
     images = [w.data(d) / "*.npy", w.data(d) / "dataset.json"]
     model = [w.original_model(d, seed)]
     history = [] if p.get("own_model") else [w.models(d, seed) / "history.csv"]
     adversarial = [w.adversarial(d, seed) / "*.npy"]
     scores = [w.metrics(d, seed) / f"{m}.npy" for m in p.get("metrics", [])]
-    kept = [w.models(d, seed) / f"c{c}_*.keras"] if p.get("keep_models", "none") != "none" else []
+    kept = [w.models(d, seed) / f"c{c}_{part}*.keras"]
+    kept = kept if p.get("keep_models", "none") != "none" else []
     tables = [
-        w.results(dataset, run, configuration)
+        w.results(dataset, run, configuration, part)
         for dataset in p.get("datasets", [d])
         for configuration in p.get("configurations", [c])
         for run in p.get("seeds", [seed])
@@ -182,7 +197,8 @@ def _files(step: Step, w: Workspace, p: Mapping) -> list[tuple[str, ...]]:
         "0.1": (images, model + history),
         "1.1": (images + model, [*adversarial, w.adversarial(d, seed) / "attacks.csv"]),
         "2.1": (images + model + adversarial, [*scores, w.metrics(d, seed) / "metrics.csv"]),
-        "3-4.1": (images + model + adversarial + scores, tables + kept, curves),
+        "3-4.1": (images + model + adversarial + scores + (curves if joins else []),
+                  tables + kept + (curves if part else []), [] if joins else curves),
         "5.1": (tables, [w.reports(d) / f"{d}_c{c}_summary.csv", w.figures(d) / f"{d}_c{c}_*"]),
         "5.2": (tables, [w.reports() / "comparison.csv", w.reports() / "recommendation.json",
                          w.figures() / "comparison_*"]),

@@ -178,6 +178,11 @@ class _Sampler(threading.Thread):
                 self.gpu_memory.append(used / _MEGABYTE)
 
 
+def count_gpus() -> int:
+    """NVIDIA GPUs of this machine."""
+    return len(_nvidia_gpus())
+
+
 def _nvidia_gpus() -> list:
     """Handles of the machine's NVIDIA GPUs; empty without driver or library."""
     try:

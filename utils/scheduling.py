@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from utils import forkserver, provenance, worker
 from utils.execution import describe_error, identity, last_words
-from utils.forkserver import Forked, ForkServer
-from utils.freshness import status
+from utils.lock import Lock
 from utils.pipeline import Job
 from utils.reporting import Links
-from utils.workspace import ROOT, read_json, write_json
+from utils.worker import Ended, Runner, Site, Task, refusal_of, run_task
+from utils.workspace import ROOT, no_room, read_json, write_json
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 POLL_SECONDS = 0.25
+
+
+class ClusterError(Exception):
+    """The cluster can't be used; the message is one line that says why."""
+
+    code = 2
+    """Exit code of `run_all.py`."""
+
+
+class ClusterLost(ClusterError):
+    """The cluster is gone in the middle of a run."""
+
+    code = 1
 
 
 @dataclass(frozen=True)
@@ -33,162 +48,34 @@ class Outcome:
     detail: str = ""
 
 
-# --- a worker's side: one process a job ---
+@dataclass(frozen=True)
+class Cluster:
+    """Where jobs run.
 
-_running: dict[str, tuple[Job, subprocess.Popen | Forked]] = {}
-_server: ForkServer | None = None
-_stopping = threading.Event()
-_lock = threading.Lock()  # so that no job starts while the running ones are being stopped
+    Attributes
+    ----------
+    jobs : int
+        How many run at a time on this machine.
+    scheduler : str
+        Address of a Dask scheduler whose workers run the jobs instead; each runs as many at a time
+        as it has threads, divided by those of a job.
+    gpus_per_job : int
+        GPUs that a job whose network is trained or attacked has to itself.
+    """
 
-
-def run_job(job: Job, links: Links, rule: str, run_id: str, *needed: Outcome) -> Outcome:
-    """Run a job in a process of its own, unless it is up to date or what it needs is missing."""
-    if any(outcome.state not in ("done", "up to date") for outcome in needed):
-        detail = "a job it needs did not finish"
-        before = read_json(job.file(".json")) if job.file(".json").exists() else {}
-        write_json(
-            job.file(".json"), {**before, **identity(job), "state": "not run", "says": detail}
-        )
-        return Outcome("not run", detail=detail)
-    if status(job, rule).up_to_date:
-        return Outcome("up to date")
-    begin = time.monotonic()
-    job.report.parent.mkdir(parents=True, exist_ok=True)
-    job.remove_fragments()
-    if rule == "force":
-        job.forget()
-    job.file(".log").unlink(missing_ok=True)
-    message = job, links, run_id
-    try:
-        code = _run(job, message, _fork)
-    except OSError:  # it can't be forked, or the fork server has died, and the process with it
-        code = _run(job, message, _spawn)
-    seconds = time.monotonic() - begin
-    if code is None:
-        return Outcome("interrupted", seconds)
-    record = read_json(job.file(".json")) if job.file(".json").exists() else {}
-    if record.get("run") != run_id or record.get("state") == "running":
-        detail = f"its process ended with code {code}; see {job.file('.log')}"
-        record = {**identity(job), "state": "failed", "error": {"cell": None, "error": detail}}
-        write_json(job.file(".json"), record)
-    return Outcome(record["state"], seconds, describe_error(record))
-
-
-def _run(job: Job, message: tuple, start: Callable) -> int | None:
-    """Exit code of the job's process once it has ended; None if jobs are being stopped."""
-    with _lock:
-        if _stopping.is_set():
-            return None
-        process = start(job, message)
-        _running[job.name] = job, process
-    try:
-        code = process.wait()
-    except OSError:
-        _kill(process)
-        raise
-    return None if _running.pop(job.name, None) is None else code
-
-
-def _fork(job: Job, message: tuple) -> Forked:
-    """A process forked from one with the libraries."""
-    if _server is None:
-        raise OSError("there is no fork server")
-    return _server.start(message, job.file(".log"), _environment(job), job.step.network)
-
-
-def _spawn(job: Job, message: tuple) -> subprocess.Popen:
-    """A new process."""
-    with open(job.file(".log"), "ab") as log:  # to append, as the notebook's own text is
-        process = subprocess.Popen(
-            [sys.executable, "-m", "utils.execution"],
-            stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=ROOT, env=_environment(job),
-            start_new_session=True,  # Ctrl-C is for run_all.py, which then stops its jobs
-        )  # fmt: skip
-    with suppress(BrokenPipeError):
-        process.stdin.write(pickle.dumps(message))
-        process.stdin.close()
-    return process
-
-
-@contextmanager
-def _fork_server(network: bool) -> Iterator[None]:
-    """While it lasts, jobs' processes are forked, where that is possible."""
-    global _server
-    with suppress(OSError):
-        _server = ForkServer(network)
-    try:
-        yield
-    finally:
-        if _server:
-            _server.close()
-        _server = None
-
-
-def stop_running() -> None:
-    """Stop the jobs of this worker, with their kernels, and let no other start."""
-    with _lock:
-        _stopping.set()
-        stopped = list(_running.values())
-        _running.clear()
-    if _server:
-        _server.close()
-    for job, process in stopped:
-        _kill(process)
-        write_json(job.file(".json"), {**identity(job), "state": "interrupted"})
-
-
-def _kill(process: subprocess.Popen | Forked) -> None:
-    """End a job's process and all that it has started."""
-    import psutil
-
-    with suppress(psutil.NoSuchProcess):
-        members = [psutil.Process(process.pid)] if process.pid else []
-        members += [child for member in members for child in member.children(recursive=True)]
-        for member in members:
-            with suppress(psutil.NoSuchProcess):
-                member.kill()
-        psutil.wait_procs(members, timeout=10)
-
-
-def _environment(job: Job) -> dict[str, str]:
-    """Numerical libraries use as many threads as the job declares, so results don't vary."""
-    threads = str(job.parameters.get("threads", 1))
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    figures = "module://matplotlib_inline.backend_inline"  # whatever the user's is
-    own = {**dict.fromkeys(names, threads), "PYTHONUNBUFFERED": "1", "MPLBACKEND": figures}
-    return {**os.environ, **own}
-
-
-# --- the client's side ---
-
-
-@contextmanager
-def _cluster(workers: int) -> Iterator:
-    """A Dask cluster inside this process: its threads only wait for the jobs' processes."""
-    import dask
-    from distributed import Client, LocalCluster
-
-    dask.config.set(
-        {"distributed.admin.tick.limit": "1h", "distributed.worker.memory.target": False}
-    )
-    with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=workers, processes=False,
-            dashboard_address="127.0.0.1:0",
-            worker_dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL, memory_limit=0,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):  # fmt: skip
-        yield client
+    jobs: int = 1
+    scheduler: str = ""
+    gpus_per_job: int = 0
 
 
 def run(
     jobs: Iterable[Job],
     links: Mapping[str, Links],
-    workers: int,
+    lock: Lock,
+    cluster: Cluster,
     rule: str,
     on_poll: Callable[[dict[str, Outcome], dict[str, str]], None],
+    say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Outcome]:
     """Run jobs side by side, each after those it needs; the others go on when one fails.
 
@@ -198,12 +85,15 @@ def run(
         In an order in which they can run.
     links : mapping
         Links of each job's page, by the job's name.
-    workers : int
-        How many jobs run at a time.
+    lock : Lock
+        Of the jobs' workspace, taken.
+    cluster : Cluster
     rule : {"content", "force", "trust"}
         Which jobs count as up to date; see `utils.freshness.status`.
     on_poll : callable
         Called several times a second with the outcomes so far and what each running job says.
+    say : callable
+        Called with what a user should know about the cluster, a line each.
 
     Returns
     -------
@@ -213,38 +103,210 @@ def run(
     ------
     KeyboardInterrupt
         After the running jobs have been stopped.
+    ClusterError
+        If the cluster can't be used, or is lost.
     """
-    run_id = f"{time.time():.3f}-{os.getpid()}"
-    _stopping.clear()
     jobs = list(jobs)
-    with _fork_server(any(job.step.network for job in jobs)), _cluster(workers) as client:
-        futures = {}
-        for job in jobs:
-            needed = [futures[name] for name in job.needs if name in futures]
-            futures[job.name] = client.submit(
-                run_job, job, links[job.name], rule, run_id, *needed, key=job.name, pure=False
-            )
+    with _client(cluster, say) as client:
+        threads = max(int(job.parameters.get("threads", 1)) for job in jobs)
+        runner = Runner(
+            lock.run_id, _site(lock), any(job.step.network for job in jobs),
+            threads if cluster.scheduler else 1,
+        )  # fmt: skip
         try:
-            outcomes: dict[str, Outcome] = {}
-            while len(outcomes) < len(jobs):
-                time.sleep(POLL_SECONDS)
-                for name, future in futures.items():
-                    if name not in outcomes and future.done():
-                        outcomes[name] = future.result()
-                running = {
-                    j.name: last_words(j) for j in jobs
-                    if j.name not in outcomes and _is_running(j, run_id)
-                }  # fmt: skip
-                on_poll(outcomes, running)
-            return outcomes
-        except KeyboardInterrupt:
-            client.run(stop_running)
-            client.gather(list(futures.values()), errors="skip")
-            raise
+            _admit(client, runner, cluster, say)
+
+            def submit(job: Job) -> Future:
+                gpus = cluster.gpus_per_job if job.step.network else 0
+                task = _task(job, links[job.name], lock.run_id, rule, gpus)
+                needs = {lock.run_id: 1} | ({"GPU": gpus} if gpus else {})
+                key = f"{job.name} {lock.run_id}"
+                return client.submit(
+                    run_task, lock.run_id, task, key=key, pure=False, resources=needs
+                )
+
+            return _run_all(jobs, submit, lock.run_id, on_poll)
+        finally:
+            with suppress(Exception):  # the scheduler may be gone
+                client.unregister_worker_plugin(runner.name)  # which stops what is running
+            for job in jobs:
+                if _is_running(job, lock.run_id):
+                    _record(job, {**identity(job), "state": "interrupted"})
+
+
+def _run_all(
+    jobs: list[Job], submit: Callable[[Job], Future], run_id: str, on_poll: Callable
+) -> dict[str, Outcome]:
+    """Submit each job once those it needs are done, and watch until all have ended.
+
+    Dask is not told who needs whom: it would start jobs again whose needed job ran on a worker that
+    is lost, though what it wrote is still there.
+    """
+    outcomes: dict[str, Outcome] = {}
+    futures: dict[str, Future] = {}
+    names = {job.name for job in jobs}
+    while len(outcomes) < len(jobs):
+        for job in jobs:
+            needs = names.intersection(job.needs)
+            if job.name in outcomes or not needs <= outcomes.keys():
+                continue
+            if any(outcomes[name].state not in ("done", "up to date") for name in needs):
+                outcomes[job.name] = _not_run(job)
+            elif job.name not in futures:
+                futures[job.name] = submit(job)
+            elif futures[job.name].done():
+                outcomes[job.name] = _outcome(job, futures[job.name], run_id)
+        running = [j for j in jobs if j.name in futures.keys() - outcomes.keys()]
+        on_poll(outcomes, {j.name: last_words(j) for j in running if _is_running(j, run_id)})
+        time.sleep(POLL_SECONDS)
+    return outcomes
+
+
+def _outcome(job: Job, future: object, run_id: str) -> Outcome:
+    """How a job ended; a record is written for one that could not do so itself."""
+    try:
+        ended: Ended = future.result()
+    except CancelledError:
+        raise ClusterLost(
+            "the scheduler is gone; what is finished is kept, the same command goes on from there"
+        ) from None
+    except Exception as error:  # such as a worker that died again and again
+        return _failed(job, f"{type(error).__name__}: {' '.join(str(error).split())}")
+    record = ended.record or {}
+    if ended.code is None:
+        return Outcome("interrupted", ended.seconds)
+    if ended.code == 0 and record.get("run") != run_id:
+        return Outcome("up to date")
+    if record.get("run") != run_id or record.get("state") == "running":
+        says = f"its process ended with code {ended.code}; see {job.file('.log')}"
+        return _failed(job, no_room(job.workspace.root) or says, ended.seconds)
+    return Outcome(record["state"], ended.seconds, describe_error(record))
+
+
+def _not_run(job: Job) -> Outcome:
+    detail, before = "a job it needs did not finish", {}
+    with suppress(OSError, ValueError):
+        before = read_json(job.file(".json"))
+    _record(job, {**before, **identity(job), "state": "not run", "says": detail})
+    return Outcome("not run", detail=detail)
+
+
+def _failed(job: Job, detail: str, seconds: float = 0.0) -> Outcome:
+    error = {"cell": None, "error": detail}
+    _record(job, {**identity(job), "state": "failed", "error": error})
+    return Outcome("failed", seconds, detail)
+
+
+def _record(job: Job, content: dict) -> None:
+    with suppress(OSError):  # a full disk: the next run finds the job unfinished all the same
+        write_json(job.file(".json"), content)
 
 
 def _is_running(job: Job, run_id: str) -> bool:
-    with suppress(FileNotFoundError, ValueError):
+    with suppress(OSError, ValueError, AttributeError):
         record = read_json(job.file(".json"))
         return record.get("run") == run_id and record["state"] == "running"
     return False
+
+
+def _task(job: Job, links: Links, run_id: str, rule: str, gpus: int) -> Task:
+    """The job as a worker needs it."""
+    message = pickle.dumps((job, links, run_id, rule))
+    return Task(message, str(job.report), _environment(job), job.step.network, gpus)
+
+
+def _environment(job: Job) -> dict[str, str]:
+    """Numerical libraries use as many threads as the job declares, so results don't vary."""
+    threads = str(job.parameters.get("threads", 1))
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {
+        **dict.fromkeys(names, threads),
+        "PYTHONUNBUFFERED": "1",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # whatever the user's is
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # or the first job takes all of a GPU's memory
+    }
+
+
+# --- the cluster ---
+
+
+@contextmanager
+def _client(cluster: Cluster, say: Callable[[str], None]) -> Iterator[Client]:
+    """A client of the cluster that is asked for."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    if cluster.scheduler:
+        import cloudpickle
+
+        for module in (worker, forkserver):  # the workers get them, instead of importing them
+            cloudpickle.register_pickle_by_value(module)
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
+        try:
+            client = Client(cluster.scheduler, set_as_default=False, timeout="10s")
+        except (OSError, ValueError) as error:
+            raise ClusterError(
+                f"--scheduler {cluster.scheduler}: can't connect ({' '.join(str(error).split())}); "
+                "start one with: dask scheduler"
+            ) from None
+        with client:
+            say(f"Dashboard: {client.dashboard_link}")
+            yield client
+        return
+    dask.config.set(
+        {"distributed.admin.tick.limit": "1h", "distributed.worker.memory.target": False}
+    )
+    resources = {}
+    if cluster.gpus_per_job:
+        from utils.resources import count_gpus
+
+        resources = {"GPU": count_gpus()}
+    with (
+        # Its threads only wait for the jobs' processes.
+        LocalCluster(
+            n_workers=1, threads_per_worker=cluster.jobs, processes=False, resources=resources,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL, memory_limit=0,
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):  # fmt: skip
+        say(f"Dashboard: {client.dashboard_link}")
+        yield client
+
+
+def _site(lock: Lock) -> Site:
+    return Site(
+        str(ROOT), str(lock.mark), lock.mark.read_text(encoding="utf-8"), worker.code_of(ROOT),
+        provenance.facts()["packages"],
+    )
+
+
+def _admit(
+    client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]
+) -> None:
+    """Make the workers ready for the run; refuse to start with one that is not fit for it."""
+    where = f"--scheduler {cluster.scheduler}"
+    if cluster.scheduler and not client.scheduler_info()["workers"]:
+        say("The scheduler has no workers yet; waiting for the first (Ctrl-C stops).")
+        client.wait_for_workers(1)
+    about = client.get_versions()
+    ours = about["client"]["host"]["python"]
+    for address, facts in about["workers"].items():
+        theirs = facts["host"]["python"]
+        if theirs.split(".")[:2] != ours.split(".")[:2]:  # the code we send needs the same
+            raise ClusterError(f"{where}: worker {address} has Python {theirs}, expected {ours}")
+    client.subscribe_topic(runner.name, lambda event: say(event[1]))
+    client.register_plugin(runner, name=runner.name)
+    refused = {a: why for a, why in client.run(refusal_of, runner.name).items() if why}
+    if refused:
+        address, why = next(iter(refused.items()))
+        raise ClusterError(f"{where}: worker {address} {why}")
+    if cluster.gpus_per_job:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        most = max(about["resources"].get("GPU", 0) for about in workers)
+        if most < cluster.gpus_per_job:
+            raise ClusterError(
+                f"--gpus-per-job {cluster.gpus_per_job}: no worker offers more than {most:g}; "
+                "start workers with --resources GPU=<number>"
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -80,9 +81,10 @@ class Workspace:
         """Figures, as .svg, .pdf and .png."""
         return self.reports(dataset, seed) / "figures"
 
-    def results(self, dataset: str, seed: int, configuration: int) -> Path:
-        """The results table of one retraining job."""
-        return self.reports(dataset, seed) / f"{dataset}_c{configuration}_results.csv"
+    def results(self, dataset: str, seed: int, configuration: int, part: str = "") -> Path:
+        """The results table of a configuration, or that of a part of its metrics."""
+        name = "_".join(filter(None, (dataset, f"c{configuration}", part, "results.csv")))
+        return self.reports(dataset, seed) / name
 
     def expand(self, patterns: Iterable[str]) -> list[Path]:
         """The files that match patterns from the root; unfinished ones start with a dot."""
@@ -111,6 +113,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def no_room(folder: str | Path) -> str:
+    """A line that says so if the disk is full, else an empty string."""
+    free = shutil.disk_usage(folder).free
+    return f"no room on the disk of {folder}; make some" if free < 2**20 else ""
 
 
 def write_json(path: str | Path, content: object) -> None:

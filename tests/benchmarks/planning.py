@@ -1,0 +1,85 @@
+"""How long it takes to see that there is nothing to do, on a workspace of a whole study's size."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from tests.benchmarks.harness import Row, Run, Setting, Target, row, timed
+from utils.execution import identity
+from utils.freshness import fingerprint, hashes
+from utils.parameters import settings
+from utils.pipeline import Job, plan
+from utils.workspace import ROOT, Workspace, write_json
+
+STUDY = {
+    "gtsrb": (39_209, 48, 43), "intel": (17_034, 48, 6), "cifar": (60_000, 32, 10),
+    "mnist": (70_000, 28, 10), "fashion": (70_000, 28, 10),
+}  # fmt: skip
+"""Images, their side and classes of the study's data sets."""
+
+
+def planning(setting: Setting) -> tuple[list[Row], list[str]]:
+    """``--plan`` and a run with nothing to do: five data sets, five seeds, files of full size."""
+    names = list(STUDY)[: setting.size(5, 1)]
+    seeds = list(range(setting.size(5, 1)))
+    asked = ["--datasets", *names, "--seeds", *map(str, seeds), "--preset", "study"]
+    with TemporaryDirectory(dir=setting.out) as folder:
+        place = Workspace(folder)
+        values = {name: settings(name, "study", {}) for name in names}
+        jobs = plan(place, names, seeds, [1, 2, 3], values)
+        for job in jobs:
+            _pretend(job, setting.size(1, 100))
+        n_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+        rows = []
+        for what, option in {"--plan": ["--plan"], "a run with nothing to do": []}.items():
+            command = [sys.executable, str(ROOT / "run_all.py"), *asked, *option]
+            command += ["--workspace", folder]
+
+            def call(command: list[str] = command) -> None:
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                assert "0 of" in done.stdout or "are up to date" in done.stdout, done.stdout
+
+            call()
+            run = Run([timed(call) for _ in range(setting.repeats(5))])
+            size = f"{len(names)} data sets, {len(seeds)} seeds: {len(jobs)} jobs, "
+            size += f"{n_bytes / 1e9:.1f} GB"
+            rows.append(row(what, size, "itself", run, None, None, Target(""), setting.quick))
+    return rows, []
+
+
+def _pretend(job: Job, divisor: int) -> None:
+    """Write files like a job's, and its record as if it had made them."""
+    place, p = job.workspace, job.parameters
+    n_all, side, n_classes = STUDY.get(job.dataset, (1, 1, 1))
+    n_all //= divisor
+    n = {
+        "0.0": {"train": n_all * 7 // 10, "val": n_all // 5, "test": n_all // 10},
+        "1.1": dict.fromkeys(("adv_train", "adv_val", "adv_test"), p.get("n_adversarial", 0)),
+    }.get(job.step.id, {})
+    for pattern in job.outputs:
+        path = place.root / pattern
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if "*" not in path.name:
+            path.write_bytes(bytes(2_000_000 // divisor))
+        elif path.suffix != ".npy":
+            path.with_name(path.name.replace("*", "x")).write_bytes(bytes(100_000 // divisor))
+        for name, size in n.items() if path.name == "*.npy" else []:
+            size = size // (1 if job.step.id == "0.0" else divisor)
+            np.save(path.with_name(f"x_{name}.npy"), np.ones((size, side, side, 1), np.float32))
+            np.save(path.with_name(f"y_{name}.npy"), np.ones(size, np.int64))
+    if job.step.id == "0.0":
+        about = {"n_images": n, "image_shape": [side, side, 1], "n_classes": n_classes}
+        about["class_names"] = [str(number) for number in range(n_classes)]
+        write_json(place.data(job.dataset) / "dataset.json", about)
+    job.report.parent.mkdir(parents=True, exist_ok=True)
+    job.file(".ipynb").write_text("{}")
+    job.file(".html").write_text("</html>")
+    if job.step.id == "5.2":
+        write_json(place.reports() / "recommendation.json", {"text": "none"})
+    outputs = {"outputs": hashes(place, job.outputs)}
+    write_json(job.file(".json"), {**identity(job), "state": "done", **fingerprint(job), **outputs})

@@ -1,0 +1,192 @@
+"""What may go wrong in the middle of a run, and that the next one goes on to the same results."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT, run_all
+from tests.notebooks import make_job, run_jobs
+from utils.freshness import status
+from utils.lock import Lock, Locked
+from utils.results import COST, read_results
+from utils.workspace import Workspace, read_json
+
+OPTIONS = ["--preset", "smoke", "--configurations", "2", "--metrics", "dsa", "random",
+           "--set", "points=6", "n_images=600", "--steps", "0", "1", "2", "3"]  # fmt: skip
+"""A run with two curves of six points."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The workspace of a run that nothing happened to."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    result = run_all(*OPTIONS, "--workspace", root)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return Workspace(root)
+
+
+def table(workspace):
+    return read_results(workspace.results("digits", 0, 2)).drop(columns=COST)
+
+
+def start(root):
+    command = [sys.executable, str(ROOT / "run_all.py"), *OPTIONS, "--workspace", str(root)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def family(process):
+    """Processes of a run by kind: itself, its fork server, and the jobs and kernels of that."""
+    kinds = {"run": [], "server": [], "job": [], "kernel": []}
+    members = [psutil.Process(process.pid)]
+    for kind in kinds.values():
+        kind += members
+        members = []
+        for member in kind:
+            try:
+                members += member.children()
+            except psutil.NoSuchProcess:
+                pass
+    return kinds
+
+
+def finished_points(workspace):
+    """Points on disk of each curve."""
+    files = [workspace.curve("digits", 0, 2, metric) for metric in ("dsa", "random")]
+    return [len(read_json(path)["rows"]) if path.exists() else 0 for path in files]
+
+
+def test_kill_9_at_twenty_random_moments(undisturbed, tmp_path):
+    chance = random.Random(20)
+    workspace, killed, points, process = Workspace(tmp_path), [], [0, 0], None
+    everyone: set[psutil.Process] = set()
+    deadline = time.monotonic() + 600
+    while len(killed) < 20 and time.monotonic() < deadline:
+        if process is None or process.poll() is not None:
+            if process and process.returncode == 0:  # it got through: begin anew
+                shutil.rmtree(tmp_path)
+                points = [0, 0]
+            process = start(tmp_path)
+        time.sleep(chance.uniform(0.1, 5))
+        kinds = {kind: members for kind, members in family(process).items() if members}
+        everyone.update(*kinds.values())
+        victim = chance.choice(list(kinds))
+        for member in chance.sample(kinds[victim], 1):
+            if process.poll() is None and member.is_running():
+                member.kill()
+                killed.append(victim)
+        if victim == "run":
+            process.wait()
+        now = finished_points(workspace)  # a file that was half-written would raise an error here
+        assert all(n >= before for n, before in zip(now, points, strict=True))
+        points = now
+    process.kill()
+    process.wait()
+    assert len(killed) == 20 and set(killed) == {"run", "server", "job", "kernel"}, killed
+    _, alive = psutil.wait_procs(everyone, timeout=20)
+    assert not alive
+    result = run_all(*OPTIONS, "--workspace", tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert table(workspace).equals(table(undisturbed))
+    fragments = [p for p in tmp_path.rglob(".*") if p.name not in (".lock", ".run.json")]
+    assert fragments == []
+
+
+DAMAGE = {
+    "cut": lambda content: content[: len(content) // 2],
+    "emptied": lambda content: b"",
+    "a byte flipped": lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+}
+
+
+FILES = [
+    "data/digits/x_train.npy", "models/digits/seed-0/original.keras",
+    "data/digits/seed-0/adversarial/y_adv_val.npy", "data/digits/seed-0/metrics/dsa.npy",
+    "reports/digits/seed-0/digits_c2_results.csv",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_damaged_files_are_named_and_made_again_before_they_are_used(undisturbed, how):
+    """Also where neither a file's size nor its time tells."""
+    before = table(undisturbed)
+    whole = {}
+    for path in (undisturbed.root / name for name in FILES):
+        whole[path], times = path.read_bytes(), path.stat()
+        path.write_bytes(DAMAGE[how](whole[path]))
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    for record in undisturbed.reports("digits").glob("5.1*.json"):
+        record.unlink()  # so that there is something to do, for which the files are read
+    result = run_all(*OPTIONS, "5.1", "--workspace", undisturbed.root)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for path, content in whole.items():
+        name = undisturbed.relative(path)
+        assert f"output {name} was changed by something else" in result.stdout
+        if path.suffix != ".csv":  # which holds times
+            assert path.read_bytes() == content
+    assert table(undisturbed).equals(before)
+
+
+def test_a_second_run_in_a_workspace_is_refused_until_the_first_is_dead(tmp_path):
+    workspace = Workspace(tmp_path)
+    with Lock(workspace) as lock:
+        result = run_all("--workspace", tmp_path)
+        assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
+        assert f"another run is at work in it (process {os.getpid()} on" in result.stderr
+        assert run_all("--workspace", tmp_path, "--plan").returncode == 0  # it writes nothing
+        with pytest.raises(Locked):
+            Lock(workspace).__enter__()
+        assert read_json(lock.mark)["run"] == lock.run_id
+    code = (
+        "import time\nfrom utils.lock import Lock\nfrom utils.workspace import Workspace\n"
+        f"Lock(Workspace({str(tmp_path)!r})).__enter__()\nprint('taken', flush=True)\n"
+        "time.sleep(600)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"taken\n"
+    with pytest.raises(Locked):
+        Lock(workspace).__enter__()
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    with Lock(workspace):
+        pass
+
+
+def test_a_full_disk_is_said_and_the_next_run_goes_on(tmp_path):
+    """On a file system of a few megabytes, which a namespace of its own lets a test mount."""
+    inside = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    script = (
+        "mount -t tmpfs -o size=3m tmpfs {w} && {run} --workspace {w}; echo code $?; "
+        "mount -o remount,size=200m {w} && {run} --workspace {w}; echo code $?; cp -r {w} {out}"
+    )
+    workspace, out = tmp_path / "w", tmp_path / "out"
+    workspace.mkdir()
+    if subprocess.run([*inside, f"mount -t tmpfs tmpfs {workspace}"], check=False).returncode:
+        pytest.skip("this system lets no test mount a file system")
+    run = f"{sys.executable} {ROOT / 'run_all.py'} {' '.join(OPTIONS)}"
+    command = script.format(w=workspace, run=run, out=out)
+    result = subprocess.run([*inside, command], capture_output=True, text=True, check=False)
+    codes = [line for line in result.stdout.splitlines() if line.startswith("code")]
+    assert codes == ["code 1", "code 0"], result.stdout + result.stderr
+    assert "o room" in result.stdout + result.stderr or "No space left" in result.stdout
+    assert "Traceback" not in result.stderr
+    for path in out.rglob("[!.]*.json"):
+        json.loads(path.read_text())
+
+
+def test_a_job_whose_report_was_cut_runs_again(tmp_path):
+    job = make_job(tmp_path, "job", "print('hello')")
+    run_jobs(job)
+    assert status(job).up_to_date
+    page = job.file(".html")
+    page.write_bytes(page.read_bytes()[:1000])
+    assert status(job).reason == "its report is missing or cut"
