@@ -11,7 +11,9 @@ import pytest
 
 from tests.notebooks import make_job, run_jobs
 from utils.freshness import status
-from utils.reporting import write_index
+from utils.provenance import facts
+from utils.reporting import _how_made, write_index
+from utils.resources import Usage
 from utils.scheduling import Cluster, Outcome
 from utils.workspace import read_json
 
@@ -32,6 +34,11 @@ def test_done_then_up_to_date_then_changed(tmp_path):
     record = read_json(job.file(".json"))
     assert record["parameters"] == {"value": 7}
     assert record["resources"]["wall_seconds"] > 0
+    assert record["provenance"] == facts()
+    assert "T" in record["started"] and record["started"] <= record["ended"]
+    end = job.file(".html").read_text().partition("How this was made")[2]
+    assert facts()["id"] in end and facts()["packages"]["papermill"] in end
+    assert record["ended"][11:19] in end
     assert run_jobs(job)[job.name] == Outcome("up to date")
     assert run_jobs(job, rule="force")[job.name].state == "done"
 
@@ -60,6 +67,7 @@ def test_a_failure_is_shown_and_what_needs_it_does_not_run(tmp_path):
     assert outcomes[fine.name].state == "done"
     page = bad.file(".html").read_text()
     assert "ZeroDivisionError" in page and "papermill-error-cell" in page
+    assert facts()["id"] in page.partition("How this was made")[2]
     assert any(o["output_type"] == "error" for o in outputs_of(bad))
     index = write_index(bad.workspace).read_text()
     assert index.index("Failed") < index.index("<h2 id=")  # the failed come first
@@ -166,3 +174,17 @@ def test_user_given_text_is_escaped(tmp_path):
     for text in (page, index):
         assert "<b>y" not in text and "<script" not in text
     assert "http://" not in page and "https://" not in page  # nothing from outside
+
+
+def test_a_page_says_only_what_is_known_of_how_it_was_made():
+    unknown = vars(Usage(wall_seconds=2.0, energy_method="not available (no counters)"))
+    record = {"seed": None, "started": "2026-01-02T03:04:05+00:00", "ended": ""}
+    record["resources"] = unknown
+    rows = dict(_how_made({**record, "provenance": {**facts(), "git": None}}))
+    assert rows["started"] == "2026-01-02 03:04:05 UTC" and rows["took"] == "2.0 s"
+    assert rows["energy"] == "not available (no counters)"
+    assert not rows.keys() & {"ended", "seed", "git commit", "processor time", "peak memory"}
+    for changed, shown in ((False, "abc"), (True, "abc, with changes")):
+        made = {**facts(), "git": {"commit": "abc", "changed": changed}}
+        rows = dict(_how_made({**record, "seed": 0, "provenance": made}))
+        assert rows["git commit"] == shown and rows["seed"] == "0"

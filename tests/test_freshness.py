@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from tests.notebooks import write_template
-from utils.freshness import _code_hash, code_hashes
+import pytest
+
+from tests.notebooks import make_job, write_template
+from utils.freshness import code_hashes, fingerprint, hashes, status
 from utils.pipeline import STEPS
-
-
-def test_comments_and_docstrings_are_not_code():
-    base = _code_hash('def f(x):\n    """Old."""\n    return x + 1\n')
-    assert _code_hash('def f(x):\n    """New."""\n\n    # why\n    return (x + 1)\n') == base
-    assert _code_hash('def f(x):\n    """Old."""\n    return x + 2\n') != base
+from utils.workspace import write_json
 
 
 def test_a_job_depends_on_the_modules_it_uses(tmp_path):
@@ -25,3 +22,22 @@ def test_a_job_depends_on_the_modules_it_uses(tmp_path):
     one = code_hashes(write_template(tmp_path / "a.ipynb", "x: int = 1  # a", "print(x)"))
     two = code_hashes(write_template(tmp_path / "a.ipynb", "x: int = 2  # b", "print(x)"))
     assert one == two  # the parameters' defaults are compared as parameters
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"state": []}, {"parameters": 3}, {"code": None}, {"inputs": []}, {"outputs": "x"},
+        {"inputs": {"a": 1}}, {"outputs": {"a": {"size": 0}}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_record_of_another_form_counts_as_none(tmp_path, damage):
+    job = make_job(tmp_path, "ok", "pass", inputs=["a"], outputs=["a"])
+    job.workspace.root.mkdir()
+    (job.workspace.root / "a").touch()
+    record = {"state": "done", **fingerprint(job), "outputs": hashes(job.workspace, job.outputs)}
+    write_json(job.file(".json"), record)
+    assert status(job).reason == "its report is missing"  # nothing is wrong with the record
+    write_json(job.file(".json"), {**record, **damage})
+    assert status(job).reason == "has not run yet"

@@ -1,13 +1,17 @@
 """Retraining: order, prefixes, the loop against Keras, and what must not leak."""
 
 import dataclasses
+import importlib.util
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from utils import models, retraining
+from tests.test_results import row
+from utils import curve, models, retraining
+from utils.curve import Curve, provenance_of, signature_of
+from utils.provenance import checksum, facts
 from utils.results import COST
 from utils.retraining import (
     RetrainingData,
@@ -23,7 +27,7 @@ from utils.retraining import (
 )
 from utils.seeds import rng
 from utils.training import architecture_of
-from utils.workspace import Workspace
+from utils.workspace import Workspace, read_json, write_json
 
 SHAPE, CLASSES = (8, 8, 1), 4
 OPTIONS = {"points": 4, "epochs": 2, "batch_size": 16, "seed": 5, "dataset": "tiny"}
@@ -434,8 +438,9 @@ def test_each_point_alone_gives_the_same_row(data, model, trainer, order, config
     content = json.loads((tmp_path / "curve.json").read_text())
     for point in (1, 3):
         rows = [row for row in content["rows"] if row["point"] != point]
-        text = json.dumps({**content, "rows": rows})
-        (tmp_path / "curve.json").write_text(text)
+        part = {"signature": content["signature"], "provenance": content["provenance"]}
+        part["rows"] = rows
+        write_json(tmp_path / "curve.json", {"sha256": checksum(part), **part})
         same(whole, retrain(model, configuration, order, data, **options))
 
 
@@ -576,6 +581,75 @@ def test_rows_of_a_damaged_curve_file_are_computed_anew(data, model, trainer, or
     content["rows"][2] = None
     (tmp_path / "c.json").write_text(json.dumps(content))
     same(whole, retrain(model, 2, order, data, **options))
+
+
+def test_rows_say_where_they_were_made_when_a_curve_goes_on_elsewhere(
+    monkeypatch, data, model, trainer, order, tmp_path
+):
+    options = {**OPTIONS, "trainer": trainer, "curve_file": tmp_path / "c.json"}
+    with pytest.raises(Stop):
+        retrain(model, 2, order, data, progress=stop_after_point_2, **options)
+    here, there = facts(), {**facts(), "id": "p-there", "platform": "another machine"}
+    for module in (curve, retraining):
+        monkeypatch.setattr(module, "facts", lambda: there)
+    table = retrain(model, 2, order, data, **options)
+    assert table["provenance"].tolist() == [here["id"]] * 3 + ["p-there"] * 2
+    made = provenance_of([tmp_path / "c.json"])
+    for known in (here, there):
+        about = made.pop(known["id"])
+        assert about.pop("started") <= about.pop("ended")
+        assert about == known
+    assert not made
+
+
+def test_facts_come_with_the_first_start_and_the_last_end(monkeypatch, tmp_path):
+    times = iter(["12:00", "12:05", "14:00", "15:00", "11:00", "13:00"])
+    monkeypatch.setattr(curve, "now", lambda: next(times))
+    for name, point in (("a", 0), ("a", 1), ("b", 0)):  # a is stopped and goes on
+        Curve(tmp_path / name, "same", "none", None, "c").add(row(point), None)
+
+    def times_of(*names):
+        [about] = provenance_of(tmp_path / name for name in names).values()
+        return about["started"], about["ended"]
+
+    assert times_of("a") == ("12:00", "15:00")
+    assert times_of("b") == ("11:00", "13:00")
+    assert times_of("a", "b") == times_of("b", "a") == ("11:00", "15:00")
+
+
+def test_no_flipped_bit_or_cut_gives_another_row(tmp_path):
+    file = tmp_path / "c.json"
+
+    def kept():
+        return Curve(file, "same", "none", None, "c")
+
+    for point in (0, 1):
+        kept().add(row(point), None)
+    whole, rows = file.read_bytes(), kept().rows
+    assert len(rows) == 2
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        file.write_bytes(damaged)
+        assert kept().rows in ({}, rows), f"byte {place}"
+    for size in range(0, len(whole) - 2, 20):
+        file.write_bytes(whole[:size])
+        assert kept().rows == {}
+
+
+def test_code_counts_in_a_signature_but_not_its_docstrings(tmp_path):
+    def signature(name, source):
+        path = tmp_path / f"{name}.py"
+        path.write_text(source)
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return signature_of({}, [], [module])
+
+    base = signature("a", '"""Old."""\n\ndef f(x):\n    """Old."""\n    return x + 1\n')
+    same = '"""New."""\n\ndef f(x):\n    """New."""\n    # why\n    return x + 1\n'
+    assert signature("b", same) == base
+    assert signature("c", same.replace("+ 1", "+ 2")) != base
 
 
 # Models that are kept

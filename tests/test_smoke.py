@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import ROOT, run_all
 from utils.metrics import METRICS
-from utils.results import COST, read_results
+from utils.results import COST, about_file, read_results
 from utils.workspace import Workspace, read_json
 
 
@@ -34,6 +34,7 @@ def test_every_step_leaves_its_reports(smoke):
     for notebook in notebooks:
         page = notebook.with_name(notebook.name.replace(".ipynb", ".html")).read_text()
         assert "https://" not in page and "http://" not in page and "<script" not in page
+        assert "How this was made" in page
         assert notebook.stat().st_size < 2_000_000
         content = json.loads(notebook.read_text())
         outputs = [o for c in content["cells"] for o in c.get("outputs", [])]
@@ -86,6 +87,11 @@ def test_tables_hold_every_curve_and_point(smoke):
     assert (results["energy_kwh"] >= 0).all() and (results["fit_seconds"] >= 0).all()
     summary = pd.read_csv(place.reports_root / "comparison.csv")
     assert len(summary) == 3 * len(METRICS)
+    for c in (1, 2, 3):
+        about = read_json(about_file(place.results("digits", 0, c)))
+        rows = results[results["configuration"] == c]
+        assert set(rows["provenance"]) == about["provenance"].keys()
+        assert about["parameters"]["seed"] == 0 and about["parameters"]["configuration"] == c
     advice = read_json(place.reports_root / "recommendation.json")
     assert advice["text"].startswith("Best trade-off on digits")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.metadata
 import inspect
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from utils import models
+from utils.provenance import checksum, code_hash, facts, now
 from utils.results import results_table
 from utils.workspace import read_json, write_json
 
@@ -30,8 +30,8 @@ class Curve:
     Parameters
     ----------
     path : path, optional
-        File of the points; None keeps them in memory alone. A file that is damaged, or whose
-        signature is another, counts as absent.
+        File of the points; None keeps them in memory alone. A file that is damaged, in whatever
+        way, or whose signature is another, counts as absent.
     signature : str
         See `signature_of`.
     keep : {'none', 'best', 'all'}
@@ -45,6 +45,9 @@ class Curve:
     ----------
     rows : dict of int to dict
         Point -> row of the results table.
+    provenance : dict of str to dict
+        The facts that a row names, see `utils.provenance.facts`, with the time when the first
+        point was started under them and that when the last one ended.
     """
 
     def __init__(
@@ -61,7 +64,8 @@ class Curve:
             raise ValueError(f"models_dir: expected a folder to keep models in (keep {keep!r})")
         self.path, self.signature, self.keep, self.prefix = path, signature, keep, prefix
         self.models_dir = Path(models_dir) if models_dir else None
-        self.rows: dict[int, dict] = self._read()
+        self._made = {**facts(), "started": now()}
+        self.rows, self.provenance = self._read()
         # A point whose model is wanted but gone is computed again.
         for point in [p for p in self._wanted() if not self._model_file(p).is_file()]:
             del self.rows[point]
@@ -71,23 +75,28 @@ class Curve:
         """Keep a finished point; the row is written last, so that it never lacks its model."""
         point = row["point"]
         self.rows[point] = row
+        about = self.provenance.setdefault(self._made["id"], self._made)
+        about["ended"] = now()
         if point in self._wanted():
             models.save(model, self._model_file(point))
         if self.path:
-            write_json(self.path, {"signature": self.signature, "rows": list(self.rows.values())})
+            content = {"signature": self.signature, "provenance": self.provenance}
+            content["rows"] = list(self.rows.values())
+            write_json(self.path, {"sha256": checksum(content), **content})
         self._remove_models()
 
-    def _read(self) -> dict[int, dict]:
-        if not self.path or not Path(self.path).is_file():
-            return {}
+    def _read(self) -> tuple[dict[int, dict], dict[str, dict]]:
+        """Rows and their provenance, if the file is whole and of this signature."""
+        if not self.path:
+            return {}, {}
         try:
-            content = read_json(self.path)
+            content = _read_whole(self.path)
             if content["signature"] != self.signature:
-                return {}
+                return {}, {}
             rows = results_table(content["rows"]).to_dict("records")
-        except (OSError, ValueError, KeyError, TypeError):  # damaged: as if it were not there
-            return {}
-        return {row["point"]: row for row in rows}
+        except (OSError, ValueError):  # not there, damaged, or of an older version
+            return {}, {}
+        return {row["point"]: row for row in rows}, content["provenance"]
 
     def _wanted(self) -> set[int]:
         """Points whose models are to be on disk."""
@@ -109,6 +118,41 @@ class Curve:
                 path.unlink()
 
 
+def _read_whole(path: str | Path) -> dict:
+    """What the file of a curve holds; ValueError unless it is what was written."""
+    content = read_json(path)
+    if not isinstance(content, dict) or content.pop("sha256", None) != checksum(content):
+        raise ValueError(f"{path}: expected the file of a curve, got a damaged or another one")
+    return content
+
+
+def provenance_of(paths: Iterable[str | Path]) -> dict[str, dict]:
+    """What the rows of some curves were made under.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        Files of curves.
+
+    Returns
+    -------
+    dict of str to dict
+        See `Curve`; with the first start and the last end in all of them.
+
+    Raises
+    ------
+    OSError, ValueError
+        If a file is missing or damaged.
+    """
+    found: dict[str, dict] = {}
+    for path in paths:
+        for name, about in _read_whole(path)["provenance"].items():
+            same = found.setdefault(name, about)
+            same["started"] = min(same["started"], about["started"])
+            same["ended"] = max(same["ended"], about["ended"])
+    return found
+
+
 def signature_of(
     settings: dict, arrays: Iterable[np.ndarray], modules: Iterable[ModuleType]
 ) -> str:
@@ -121,18 +165,18 @@ def signature_of(
     arrays : iterable of ndarray
         Weights, inputs, labels and the like, in a fixed order.
     modules : iterable of module
-        Their code counts, but not its layout and comments; TensorFlow's, Keras's and NumPy's
-        versions count as well.
+        Their code counts, but not its layout, comments and docstrings; the versions of TensorFlow,
+        Keras and NumPy count as well.
 
     Returns
     -------
     str
         64 hexadecimal digits.
     """
-    sources = [ast.dump(ast.parse(inspect.getsource(module))) for module in modules]
+    code = [code_hash(inspect.getsource(module)) for module in modules]
     versions = [importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")]
     digest = hashlib.sha256()
-    digest.update(json.dumps([settings, sources, versions], sort_keys=True).encode())
+    digest.update(json.dumps([settings, code, versions], sort_keys=True).encode())
     for array in arrays:
         array = np.ascontiguousarray(array)
         digest.update(f"{array.dtype} {array.shape}".encode())

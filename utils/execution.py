@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import os
 import pickle
-import platform
 import signal
 import sys
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from utils.freshness import fingerprint, hashes, status
 from utils.notebook import PROGRESS_MARK
 from utils.pipeline import Job
+from utils.provenance import facts, now
 from utils.reporting import Links, export_html
 from utils.workspace import atomic, read_json, write_json
 
 if TYPE_CHECKING:
     from utils.kernel import ForkedKernel
-
-PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "papermill", "codecarbon")
 
 
 def execute(job: Job, links: Links, run_id: str, kernel: ForkedKernel | None = None) -> dict:
@@ -42,23 +38,20 @@ def execute(job: Job, links: Links, run_id: str, kernel: ForkedKernel | None = N
     """
     from utils.resources import measure
 
-    started = datetime.now(UTC).isoformat(timespec="seconds")
     record = {
-        "run": run_id, **identity(job), "state": "running", "started": started, "outputs": {},
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
-        "hardware": {"cpus": os.cpu_count(), "machine": platform.platform()},
-        **fingerprint(job),
+        "run": run_id, **identity(job), "state": "running", "started": now(), "outputs": {},
+        "provenance": facts(), **fingerprint(job),
     }  # fmt: skip
     write_json(job.file(".json"), record)
     country = str(job.parameters.get("country", "ESP"))
     with measure(country, memory_of="children") as usage:  # of the kernel, not of papermill
         error = _run_template(job, kernel)
-    record |= {"ended": datetime.now(UTC).isoformat(timespec="seconds"), "resources": vars(usage)}
+    record |= {"ended": now(), "resources": vars(usage)}
     record["outputs"] = hashes(job.workspace, job.outputs)
     missing = [p for p in job.outputs if not job.workspace.expand([p])]
     if not error and missing:
         error = {"cell": None, "section": "", "error": f"did not write {', '.join(missing)}"}
-    export_html(job, links)
+    export_html(job, links, record)
     record |= {"state": "failed" if error else "done", "error": error}
     record["says"] = "" if error else _main_number(job)
     write_json(job.file(".json"), record)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from utils.parameters import as_text
 from utils.pipeline import Job
+from utils.provenance import code_hash
 from utils.raw.files import walk
 from utils.raw.sources import locate
 from utils.workspace import ROOT, Workspace, read_json
@@ -132,7 +133,18 @@ def _record(job: Job) -> dict | None:
         record = read_json(job.file(".json"))
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
+    return record if _is_whole(record) else None
+
+
+def _is_whole(record: object) -> bool:
+    """Whether a record is of the form that `status` relies on; a damaged one may not be."""
+    if not isinstance(record, dict) or not isinstance(record.get("state", ""), str):
+        return False
+    parts = [record.get(part, {}) for part in ("parameters", "code", "inputs", "outputs")]
+    if not all(isinstance(part, dict) for part in parts):
+        return False
+    files = [entry for part in parts[2:] for entry in part.values()]
+    return all(isinstance(entry, dict) and "sha256" in entry for entry in files)
 
 
 def _ends_with(path: Path, end: bytes) -> bool:
@@ -204,8 +216,8 @@ def code_hashes(template: Path) -> dict[str, str]:
             continue
         modules.add(name)
         pending |= _imported(_module_path(name).read_text(encoding="utf-8"))
-    result = {template.name: _code_hash(source)}
-    result |= {m: _code_hash(_module_path(m).read_text(encoding="utf-8")) for m in sorted(modules)}
+    result = {template.name: code_hash(source)}
+    result |= {m: code_hash(_module_path(m).read_text(encoding="utf-8")) for m in sorted(modules)}
     return result
 
 
@@ -224,15 +236,3 @@ def _imported(source: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return frozenset(n for n in names if re.match(r"utils\b", n) and _module_path(n).is_file())
-
-
-@cache
-def _code_hash(source: str) -> str:
-    """Hash of what `source` does: without comments, layout and docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(body[0].value, ast.Constant) and isinstance(body[0].value.value, str):
-                body[0].value.value = ""
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]

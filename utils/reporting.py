@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -53,8 +54,11 @@ def _same_run(job: Job, other: Job) -> bool:
     )
 
 
-def export_html(job: Job, links: Links) -> None:
-    """Write the page of an executed notebook: code folded, parameters on top, opens offline."""
+def export_html(job: Job, links: Links, record: Mapping) -> None:
+    """Write the page of an executed notebook, which opens offline.
+
+    Code is folded; the parameters stand on top, and what the record says of the run at the end.
+    """
     import nbformat
     from nbconvert import HTMLExporter
 
@@ -73,6 +77,7 @@ def export_html(job: Job, links: Links) -> None:
         "index": relative(job.workspace.reports_root / "index.html"),
         "links": [(label, title, relative(page)) for label, title, page in links.items],
         "parameters": [(n, as_text(shown[n]), p.help) for n, p in declared.items()],
+        "made": _how_made(record),
     }
     exporter = HTMLExporter(template_name="report", extra_template_basedirs=[str(PAGES)])
     notebook = nbformat.read(job.file(".ipynb"), as_version=4)
@@ -80,6 +85,42 @@ def export_html(job: Job, links: Links) -> None:
     page, _ = exporter.from_notebook_node(notebook, resources={"report": report})
     with atomic(job.file(".html")) as path:
         path.write_text(page, encoding="utf-8")
+
+
+def _how_made(record: Mapping) -> list[tuple[str, str]]:
+    """The last table of a page: name and value."""
+    made, used = record["provenance"], record["resources"]
+    git, machine = made["git"] or {}, made["hardware"]
+    cpus = f"{machine['cpus_usable']} of {machine['cpus']} CPUs"
+    packages = [f"{name} {version}" for name, version in made["packages"].items() if version]
+    energy = _text(used, "energy_kwh", "{:.3f} Wh, ", 1000) + used["energy_method"]
+    rows = {
+        "started": _time(record["started"]),
+        "ended": _time(record["ended"]),
+        "took": _text(used, "wall_seconds", "{:.1f} s"),
+        "processor time": _text(used, "cpu_seconds", "{:.1f} s"),
+        "peak memory": _text(used, "memory_peak_mb", "{:.0f} MB"),
+        "energy": energy,
+        "seed": "" if record["seed"] is None else str(record["seed"]),
+        "git commit": git.get("commit", "") + (", with changes" if git.get("changed") else ""),
+        "software": ", ".join([f"Python {made['python']}", *packages]),
+        "system": made["platform"],
+        "hardware": ", ".join(
+            [machine["processor"], cpus, f"{machine['memory_gib']} GiB of memory", *machine["gpus"]]
+        ),
+        "software and machine in short": made["id"],
+    }
+    return [(name, value) for name, value in rows.items() if value]
+
+
+def _time(text: str) -> str:
+    return text.replace("T", " ").replace("+00:00", " UTC")
+
+
+def _text(usage: Mapping, name: str, form: str, factor: float = 1) -> str:
+    """A measured number in words; nothing if it is not known."""
+    value = usage.get(name)
+    return "" if value is None or math.isnan(value) else form.format(factor * value)
 
 
 def _is_parameters(cell: Mapping) -> bool:
@@ -148,7 +189,6 @@ def _row(path: Path, record: Mapping, root: Path) -> dict[str, object]:
     error = record.get("error") or {}
     place = f"cell {error.get('cell')}" if error.get("cell") else "outside a cell"
     page = path.with_suffix(".html")
-    energy, memory = usage.get("energy_kwh"), usage.get("memory_peak_mb")
     return {
         "name": record["name"],
         "dataset": record["dataset"],
@@ -156,9 +196,9 @@ def _row(path: Path, record: Mapping, root: Path) -> dict[str, object]:
         "title": path.stem
         + (f" (seed {record['seed']})" if record.get("seed") is not None else ""),
         "state": record["state"],
-        "seconds": f"{usage['wall_seconds']:.1f}" if usage else "",
-        "memory": f"{memory:.0f} MB" if memory else "",
-        "energy": f"{1000 * energy:.3f} Wh" if energy else "",
+        "seconds": _text(usage, "wall_seconds", "{:.1f}"),
+        "memory": _text(usage, "memory_peak_mb", "{:.0f} MB"),
+        "energy": _text(usage, "energy_kwh", "{:.3f} Wh", 1000),
         "numbers": record.get("says", ""),
         "link": page.relative_to(root).as_posix() if page.exists() else "",
         "where": place + (f", section {error['section']}" if error.get("section") else ""),

@@ -194,3 +194,14 @@ def _nvidia_gpus() -> list:
         return [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
     except (OSError, pynvml.NVMLError):
         return []
+
+
+def gpu_names() -> list[str]:
+    """Names of the machine's NVIDIA GPUs, as far as the driver tells."""
+    names = []
+    for gpu in _nvidia_gpus():
+        import pynvml
+
+        with suppress(pynvml.NVMLError):
+            names.append(pynvml.nvmlDeviceGetName(gpu))
+    return names

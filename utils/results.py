@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from utils.workspace import atomic
+from utils.workspace import atomic, read_json, write_json
 
 KEY = ["dataset", "configuration", "metric", "seed", "point"]
 """What names a row: no two rows of a table have the same."""
@@ -27,14 +28,17 @@ COST = [
     "gpu_memory_mb",
     "energy_kwh",
     "energy_method",
+    "provenance",
 ]
-"""What the retraining of the point took; the only columns that differ from run to run."""
+"""What the retraining of the point took, and an id of the software and the machine (see
+`write_results`); the only columns that differ from run to run."""
 
 COLUMNS = [*KEY, "n_inputs", *QUALITY, *VALIDATION, *COST]
 """Columns that every table has; ``accuracy_<attack>`` columns follow `QUALITY`."""
 
 _INTEGERS = ["configuration", "seed", "point", "n_inputs"]
-_TEXTS = ["dataset", "metric", "energy_method"]
+_TEXTS = ["dataset", "metric", "energy_method", "provenance"]
+_NAMES = ["dataset", "metric", "provenance"]
 
 
 def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
@@ -74,8 +78,8 @@ def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
     for column in _INTEGERS:
         if not (table[column] % 1 == 0).all():
             raise ValueError(f"results: column {column}: expected whole numbers in every row")
-    if table[["dataset", "metric"]].isna().any(axis=None):
-        raise ValueError("results: columns dataset and metric: expected a name in every row")
+    if table[_NAMES].isna().any(axis=None):
+        raise ValueError(f"results: columns {', '.join(_NAMES)}: expected a name in every row")
     table = table.astype({column: "int64" for column in _INTEGERS})
     table = table.sort_values(KEY, kind="stable", ignore_index=True)
     twice = table.duplicated(KEY)
@@ -85,15 +89,65 @@ def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def write_results(path: str | Path, rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
-    """Check `rows`, write them as CSV, whole or not at all, and return the table.
+def write_results(
+    path: str | Path,
+    rows: Iterable[dict] | pd.DataFrame,
+    provenance: Mapping[str, Mapping],
+    parameters: Mapping[str, object],
+) -> pd.DataFrame:
+    """Check `rows`, write them as CSV, and beside it as JSON how they were made; return the table.
 
-    Numbers keep every digit: ``pandas.read_csv(path)`` gives the same values back.
+    Both are written whole or not at all. Numbers keep every digit: ``pandas.read_csv(path)`` gives
+    the same values back.
+
+    Parameters
+    ----------
+    path : path
+        The CSV file.
+    rows : iterable of dict, or DataFrame
+        See `results_table`.
+    provenance : mapping of str to mapping
+        What the rows were made under, by the id in their column of that name; see
+        `utils.curve.provenance_of`.
+    parameters : mapping
+        Settings that all rows have in common.
+
+    Raises
+    ------
+    ValueError
+        If the rows are no results table, or name an id that `provenance` does not know.
     """
     table = results_table(rows)
+    named = sorted(table["provenance"].unique())
+    if unknown := [name for name in named if name not in provenance]:
+        raise ValueError(f"results: provenance: expected facts about {', '.join(unknown)}")
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False)
+    about = {"table": Path(path).name, "sha256": _sha256(path), "parameters": dict(parameters)}
+    about["provenance"] = {name: provenance[name] for name in named}
+    write_json(about_file(path), about)
     return table
+
+
+def about_file(path: str | Path) -> Path:
+    """The JSON file beside a results table."""
+    return Path(path).with_suffix(".json")
+
+
+def _sha256(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_unchanged(path: str | Path) -> None:
+    """Refuse a table that is not what was written, if there is a file that tells."""
+    if about_file(path).is_file():
+        about = read_json(about_file(path))
+        if not isinstance(about, dict) or about.get("sha256") != _sha256(path):
+            raise ValueError(
+                f"not the table that {about_file(path).name} tells of; run step 3-4.1 again, or "
+                "remove that file to read the table as it is"
+            )
 
 
 def read_results(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
@@ -103,6 +157,7 @@ def read_results(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     ----------
     paths : path or iterable of paths
         CSV files. Attacks may differ between them; a table without an attack has NaN there.
+        One that was changed or damaged after `write_results` wrote it is refused.
 
     Returns
     -------
@@ -114,7 +169,7 @@ def read_results(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     FileNotFoundError
         If a file does not exist.
     ValueError
-        If `paths` is empty, a file is no results table, or two files hold the same row.
+        If `paths` is empty, a file is no results table or was changed, or two hold the same row.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     if not paths:
@@ -122,6 +177,7 @@ def read_results(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     tables = []
     for path in paths:
         try:
+            _check_unchanged(path)
             # Only an empty cell is missing: a data set may well be called "null" or "NA".
             table = pd.read_csv(
                 path,

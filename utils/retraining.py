@@ -14,6 +14,7 @@ import pandas as pd
 
 from utils import energy, models, resources, seeds, training
 from utils.curve import Curve, signature_of
+from utils.provenance import facts
 from utils.resources import Meter, Usage
 from utils.results import results_table
 from utils.seeds import rng
@@ -281,7 +282,7 @@ def retrain(
                     pass
         costs = asdict(usage)
         row = {**name, "point": point, "n_inputs": size, **evaluate(trainer, data)}
-        row |= {"fit_seconds": costs.pop("wall_seconds"), **costs}
+        row |= {"fit_seconds": costs.pop("wall_seconds"), **costs, "provenance": facts()["id"]}
         store.add(row, trainer.model)
         report(f"{label}: point {point} of {points}, {size} inputs, accuracy {row['accuracy']:.3f}")
     return results_table(store.rows.values())

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 from tests.benchmarks.harness import Row, ratio
+from utils.provenance import processor
 from utils.workspace import atomic, read_json, write_json
 
 PACKAGES = (
@@ -104,21 +105,12 @@ def machine() -> dict[str, Any]:
             versions[name] = "not installed"
     return {
         "cores": os.cpu_count(),
-        "processor": _processor(),
+        "processor": processor(),
         "memory_gb": psutil.virtual_memory().total / 1e9,
         "python": platform.python_version(),
         "versions": versions,
         "date": datetime.now(UTC).date().isoformat(),
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _seconds(seconds: list[float]) -> str:
