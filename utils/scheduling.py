@@ -106,11 +106,11 @@ def run(
     ClusterError
         If the cluster can't be used, or is lost.
     """
-    jobs = list(jobs)
-    with _client(cluster, say) as client:
+    jobs, run_id = list(jobs), lock.run_id
+    with _client(cluster) as client:
         threads = max(int(job.parameters.get("threads", 1)) for job in jobs)
         runner = Runner(
-            lock.run_id, _site(lock), any(job.step.network for job in jobs),
+            run_id, _site(lock), any(job.step.network for job in jobs),
             threads if cluster.scheduler else 1,
         )  # fmt: skip
         try:
@@ -118,19 +118,20 @@ def run(
 
             def submit(job: Job) -> Future:
                 gpus = cluster.gpus_per_job if job.step.network else 0
-                task = _task(job, links[job.name], lock.run_id, rule, gpus)
-                needs = {lock.run_id: 1} | ({"GPU": gpus} if gpus else {})
-                key = f"{job.name} {lock.run_id}"
+                task = _task(job, links[job.name], run_id, rule, gpus)
+                needs = {run_id: 1} | ({"GPU": gpus} if gpus else {})
                 return client.submit(
-                    run_task, lock.run_id, task, key=key, pure=False, resources=needs
-                )
+                    # A function without a name, which is sent whole: see `_client`.
+                    lambda: run_task(run_id, task),
+                    key=f"{job.name} {run_id}", pure=False, resources=needs,
+                )  # fmt: skip
 
-            return _run_all(jobs, submit, lock.run_id, on_poll)
+            return _run_all(jobs, submit, run_id, on_poll)
         finally:
             with suppress(Exception):  # the scheduler may be gone
                 client.unregister_worker_plugin(runner.name)  # which stops what is running
             for job in jobs:
-                if _is_running(job, lock.run_id):
+                if _is_running(job, run_id):
                     _record(job, {**identity(job), "state": "interrupted"})
 
 
@@ -231,7 +232,7 @@ def _environment(job: Job) -> dict[str, str]:
 
 
 @contextmanager
-def _client(cluster: Cluster, say: Callable[[str], None]) -> Iterator[Client]:
+def _client(cluster: Cluster) -> Iterator[Client]:
     """A client of the cluster that is asked for."""
     import dask
     from distributed import Client, LocalCluster
@@ -250,7 +251,6 @@ def _client(cluster: Cluster, say: Callable[[str], None]) -> Iterator[Client]:
                 "start one with: dask scheduler"
             ) from None
         with client:
-            say(f"Dashboard: {client.dashboard_link}")
             yield client
         return
     dask.config.set(
@@ -271,7 +271,6 @@ def _client(cluster: Cluster, say: Callable[[str], None]) -> Iterator[Client]:
         ) as local,
         Client(local, set_as_default=False) as client,
     ):  # fmt: skip
-        say(f"Dashboard: {client.dashboard_link}")
         yield client
 
 
@@ -287,15 +286,19 @@ def _admit(
 ) -> None:
     """Make the workers ready for the run; refuse to start with one that is not fit for it."""
     where = f"--scheduler {cluster.scheduler}"
+    if "dashboard" in client.scheduler_info()["services"]:
+        say(f"Dashboard: {client.dashboard_link}")
     if cluster.scheduler and not client.scheduler_info()["workers"]:
         say("The scheduler has no workers yet; waiting for the first (Ctrl-C stops).")
         client.wait_for_workers(1)
     about = client.get_versions()
     ours = about["client"]["host"]["python"]
-    for address, facts in about["workers"].items():
+    others = {"the scheduler": about["scheduler"]}
+    others |= {f"worker {address}": facts for address, facts in about["workers"].items()}
+    for name, facts in others.items():
         theirs = facts["host"]["python"]
         if theirs.split(".")[:2] != ours.split(".")[:2]:  # the code we send needs the same
-            raise ClusterError(f"{where}: worker {address} has Python {theirs}, expected {ours}")
+            raise ClusterError(f"{where}: {name} has Python {theirs}, expected {ours}")
     client.subscribe_topic(runner.name, lambda event: say(event[1]))
     client.register_plugin(runner, name=runner.name)
     refused = {a: why for a, why in client.run(refusal_of, runner.name).items() if why}
