@@ -27,7 +27,7 @@ from utils.retraining import (
 )
 from utils.seeds import rng
 from utils.training import architecture_of
-from utils.workspace import Workspace, read_json, write_json
+from utils.workspace import Workspace, write_json
 
 SHAPE, CLASSES = (8, 8, 1), 4
 OPTIONS = {"points": 4, "epochs": 2, "batch_size": 16, "seed": 5, "dataset": "tiny"}

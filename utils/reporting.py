@@ -108,7 +108,7 @@ def _how_made(record: Mapping) -> list[tuple[str, str]]:
         "hardware": ", ".join(
             [machine["processor"], cpus, f"{machine['memory_gib']} GiB of memory", *machine["gpus"]]
         ),
-        "software and machine in short": made["id"],
+        "provenance": made["id"],
     }
     return [(name, value) for name, value in rows.items() if value]
 
