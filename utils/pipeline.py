@@ -191,6 +191,7 @@ def _files(step: Step, w: Workspace, p: Mapping, joins: bool) -> list[tuple[str,
         for configuration in p.get("configurations", [c])
         for run in p.get("seeds", [seed])
     ]
+    about = [table.with_suffix(".json") for table in tables]
     curves = [w.curve(d, seed, c, m) for m in p.get("metrics", [])]
     reads, writes, *unfinished = {
         "0.0": ([], images),
@@ -198,7 +199,7 @@ def _files(step: Step, w: Workspace, p: Mapping, joins: bool) -> list[tuple[str,
         "1.1": (images + model, [*adversarial, w.adversarial(d, seed) / "attacks.csv"]),
         "2.1": (images + model + adversarial, [*scores, w.metrics(d, seed) / "metrics.csv"]),
         "3-4.1": (images + model + adversarial + scores + (curves if joins else []),
-                  tables + kept + (curves if part else []), [] if joins else curves),
+                  tables + about + kept + (curves if part else []), [] if joins else curves),
         "5.1": (tables, [w.reports(d) / f"{d}_c{c}_summary.csv", w.figures(d) / f"{d}_c{c}_*"]),
         "5.2": (tables, [w.reports() / "comparison.csv", w.reports() / "recommendation.json",
                          w.figures() / "comparison_*"]),
