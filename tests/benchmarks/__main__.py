@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, str] = {
     "cw-short": "tests.benchmarks.attacks:cw_short",
     "curve-digits": "tests.benchmarks.retraining:digits",
     "curve-mnist": "tests.benchmarks.retraining:mnist",
+    "study": "tests.benchmarks.study:study",
     "planning": "tests.benchmarks.planning:planning",
     "whole-run": "tests.benchmarks.whole_run:whole_run",
     "growth": "tests.benchmarks.growth:growth",

@@ -10,22 +10,17 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from tests.benchmarks.harness import Row, Run, Setting, Target, row, timed
+from tests.benchmarks.study import STUDY
 from utils.execution import identity
 from utils.freshness import fingerprint, hashes
 from utils.parameters import settings
 from utils.pipeline import Job, plan
 from utils.workspace import ROOT, Workspace, write_json
 
-STUDY = {
-    "gtsrb": (39_209, 48, 43), "intel": (17_034, 48, 6), "cifar": (60_000, 32, 10),
-    "mnist": (70_000, 28, 10), "fashion": (70_000, 28, 10),
-}  # fmt: skip
-"""Images, their side and classes of the study's data sets."""
-
 
 def planning(setting: Setting) -> tuple[list[Row], list[str]]:
     """``--plan`` and a run with nothing to do: five data sets, five seeds, files of full size."""
-    names = list(STUDY)[: setting.size(5, 1)]
+    names = list(STUDY)[-setting.size(5, 1) :]
     seeds = list(range(setting.size(5, 1)))
     asked = ["--datasets", *names, "--seeds", *map(str, seeds), "--preset", "study"]
     with TemporaryDirectory(dir=setting.out) as folder:
@@ -33,7 +28,7 @@ def planning(setting: Setting) -> tuple[list[Row], list[str]]:
         values = {name: settings(name, "study", {}) for name in names}
         jobs = plan(place, names, seeds, [1, 2, 3], values)
         for job in jobs:
-            _pretend(job, setting.size(1, 100))
+            _pretend(job)
         n_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
         rows = []
         for what, option in {"--plan": ["--plan"], "a run with nothing to do": []}.items():
@@ -52,24 +47,23 @@ def planning(setting: Setting) -> tuple[list[Row], list[str]]:
     return rows, []
 
 
-def _pretend(job: Job, divisor: int) -> None:
+def _pretend(job: Job) -> None:
     """Write files like a job's, and its record as if it had made them."""
     place, p = job.workspace, job.parameters
-    n_all, side, n_classes = STUDY.get(job.dataset, (1, 1, 1))
-    n_all //= divisor
+    n_all, n_train, side, n_classes = STUDY.get(job.dataset, (1, 1, 1, 1))
+    n_val = (n_all - n_train) // 2
     n = {
-        "0.0": {"train": n_all * 7 // 10, "val": n_all // 5, "test": n_all // 10},
+        "0.0": {"train": n_train, "val": n_val, "test": n_all - n_train - n_val},
         "1.1": dict.fromkeys(("adv_train", "adv_val", "adv_test"), p.get("n_adversarial", 0)),
     }.get(job.step.id, {})
     for pattern in job.outputs:
         path = place.root / pattern
         path.parent.mkdir(parents=True, exist_ok=True)
         if "*" not in path.name:
-            path.write_bytes(bytes(2_000_000 // divisor))
+            path.write_bytes(bytes(2_000_000))
         elif path.suffix != ".npy":
-            path.with_name(path.name.replace("*", "x")).write_bytes(bytes(100_000 // divisor))
+            path.with_name(path.name.replace("*", "x")).write_bytes(bytes(100_000))
         for name, size in n.items() if path.name == "*.npy" else []:
-            size = size // (1 if job.step.id == "0.0" else divisor)
             np.save(path.with_name(f"x_{name}.npy"), np.ones((size, side, side, 1), np.float32))
             np.save(path.with_name(f"y_{name}.npy"), np.ones(size, np.int64))
     if job.step.id == "0.0":
