@@ -125,8 +125,8 @@ def test_a_job_whose_worker_is_lost_runs_again_on_another(tmp_path, dask):
     def kill(outcomes, running):
         if not kernels and (kernel := kernel_of(mark)):
             kernels.append(kernel)
-            dask.worker("b")  # joins in the middle of the run
             dask.kill("a")
+            dask.worker("b")  # when no other is left
 
     outcomes = run_jobs(job, cluster=Cluster(scheduler=dask.address), on_poll=kill)
     assert outcomes[job.name].state == "done" and printed(job) == ["second"]

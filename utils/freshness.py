@@ -65,18 +65,15 @@ def status(job: Job, rule: str = "content", reread: bool = False) -> Status:
         why = {"failed": "failed last time", "not run": "was not run last time",
                "running": "was interrupted, or is running now"}  # fmt: skip
         return Status(False, why.get(record.get("state"), "was interrupted"))
-    for part, now in fingerprint(job, reread).items():
-        before = record.get(part, {})
+    known = record.get("outputs", {})
+    found = hashes(job.workspace, job.outputs, {} if reread else known)
+    present = fingerprint(job, reread)
+    present["outputs"] = {name: found.get(name) for name in known}
+    for part in ("parameters", "code", "outputs", "inputs"):  # so a file is named by its maker
+        now, before = present[part], record.get(part, {})
         for name in sorted(now.keys() | before.keys()):
             if _content(now.get(name)) != _content(before.get(name)):
                 return Status(False, _difference(part, name, before.get(name), now.get(name)))
-    known = record.get("outputs", {})
-    outputs = hashes(job.workspace, job.outputs, {} if reread else known)
-    for name, before in known.items():
-        if name not in outputs:
-            return Status(False, f"output {name} is missing")
-        if _content(outputs[name]) != _content(before):
-            return Status(False, f"output {name} was changed by something else")
     if not (_ends_with(job.file(".ipynb"), b"}") and _ends_with(job.file(".html"), b"</html>")):
         return Status(False, "its report is missing or cut")
     return Status(True, UP_TO_DATE)
@@ -124,6 +121,8 @@ def _content(entry: object) -> object:
 def _difference(part: str, name: str, before: object, now: object) -> str:
     if part == "parameters":
         return f"{name}: {as_text(before) or 'nothing'} -> {as_text(now) or 'nothing'}"
+    if part == "outputs":
+        return f"output {name} {'is missing' if now is None else 'was changed by something else'}"
     what = {"code": f"code of {name}", "inputs": f"input {name}"}[part]
     return f"{what} {'is new' if before is None else 'is gone' if now is None else 'changed'}"
 

@@ -14,13 +14,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Status, Worker, WorkerPlugin, get_worker
 
 from utils.forkserver import Forked, ForkServer
 
@@ -124,7 +124,7 @@ class Runner(WorkerPlugin):
     def __init__(self, name: str, site: Site, network: bool, threads: int) -> None:
         self.name, self.site, self.network, self.threads = name, site, network, threads
 
-    def setup(self, worker: Worker) -> Awaitable[None] | None:
+    async def setup(self, worker: Worker) -> None:
         """Called by Dask on each worker, when the run begins or the worker joins."""
         self.refusal = self.site.refusal()
         self._lock = threading.Lock()  # so that no job starts while the others are being stopped
@@ -136,8 +136,12 @@ class Runner(WorkerPlugin):
         self._gpus = seen.split(",") if seen else [str(number) for number in range(n_gpus)]
         if self.refusal:
             worker.log_event(self.name, f"Worker {worker.address} is not used: {self.refusal}")
-            return None
-        return worker.set_resources(**{self.name: max(1, worker.state.nthreads // self.threads)})
+            return
+        # Jobs that wait for a fit worker are looked at when one goes from paused to running, not
+        # when its resources change.
+        worker.status = Status.paused
+        await worker.set_resources(**{self.name: max(1, worker.state.nthreads // self.threads)})
+        worker.status = Status.running
 
     def teardown(self, worker: Worker) -> None:
         """Called by Dask when the run ends, or the worker does."""
