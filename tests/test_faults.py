@@ -101,43 +101,45 @@ def test_kill_9_at_twenty_random_moments(undisturbed, tmp_path):
     assert fragments == []
 
 
-def cut(content):
-    return content[: len(content) // 2]
+FILES = [
+    "data/digits/x_train.npy", "models/digits/seed-0/original.keras",
+    "data/digits/seed-0/adversarial/y_adv_val.npy", "data/digits/seed-0/metrics/dsa.npy",
+    "reports/digits/seed-0/digits_c2_results.csv",
+]  # fmt: skip
+"""One that each step writes."""
 
 
-def emptied(content):
-    return b""
+def damage(path, content):
+    """Write something else, with the time of what was there."""
+    times = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def flipped(content):
-    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+@pytest.mark.parametrize("name", FILES)
+def test_a_cut_or_empty_file_is_named(undisturbed, name):
+    path = undisturbed.root / name
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b""):
+        damage(path, content)
+        plan = run_all(*OPTIONS, "--workspace", undisturbed.root, "--plan")
+        assert f"(output {name} was changed by something else)" in plan.stdout
+    damage(path, whole)
 
 
-DAMAGE = {
-    "data/digits/x_train.npy": flipped,
-    "models/digits/seed-0/original.keras": emptied,
-    "data/digits/seed-0/adversarial/y_adv_val.npy": cut,
-    "data/digits/seed-0/metrics/dsa.npy": flipped,
-    "reports/digits/seed-0/digits_c2_results.csv": flipped,
-}
-"""A file of each step, and what happens to it."""
-
-
-def test_damaged_files_are_named_and_made_again_before_they_are_used(undisturbed):
-    """Also where neither a file's size nor its time tells."""
+def test_flipped_bits_are_noticed_before_they_are_used_and_mended(undisturbed):
+    """Though neither the sizes of the files nor their times tell."""
     before = table(undisturbed)
-    whole = {}
-    for name, damage in DAMAGE.items():
-        path = undisturbed.root / name
-        whole[name], times = path.read_bytes(), path.stat()
-        path.write_bytes(damage(whole[name]))
-        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    whole = {undisturbed.root / name: (undisturbed.root / name).read_bytes() for name in FILES}
+    for path, content in whole.items():
+        damage(path, content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
     result = run_all(*OPTIONS, "5.1", "--workspace", undisturbed.root)  # for which files are read
     assert result.returncode == 0, result.stdout + result.stderr
-    for name, content in whole.items():
+    for path, content in whole.items():
+        name = undisturbed.relative(path)
         assert f"output {name} was changed by something else" in result.stdout
-        if not name.endswith("results.csv"):  # which holds times
-            assert (undisturbed.root / name).read_bytes() == content
+        if path.suffix != ".csv":  # which holds times
+            assert path.read_bytes() == content
     assert table(undisturbed).equals(before)
 
 
