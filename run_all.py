@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import NoReturn
 
 if __name__ == "__main__":  # Ctrl-C while the modules below load: there is nothing to stop yet
@@ -31,6 +30,7 @@ from utils.parameters import (
 from utils.pipeline import STEPS, plan, steps_named
 from utils.reporting import links_between, write_index
 from utils.retraining import CONFIGURATIONS
+from utils.text import readable
 from utils.workspace import Workspace
 
 OWN_OPTIONS = {
@@ -48,7 +48,7 @@ class OneLineParser(argparse.ArgumentParser):
         """Print the line and exit with code 2."""
         words = message.removeprefix("unrecognized arguments: ").split()
         guess = did_you_mean(words[0], self._option_string_actions) if words else ""
-        self.exit(2, f"run_all.py: {message}{guess}; see --help\n")
+        self.exit(2, f"run_all.py: {readable(message + guess)}; see --help\n")
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -142,7 +142,8 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
     if not 1 <= workers <= 1024:
         raise ValueError(f"--jobs: got {workers}, expected 1 to 1024")
     steps = steps_named(options.steps)
-    workspace = Workspace(Path.cwd() / options.workspace if options.workspace else "")
+    place = checks.path_of("--workspace", options.workspace) if options.workspace else ""
+    workspace = Workspace(place)
     checks.writable(workspace)
     checks.names(chosen["datasets"], raw, workspace)
     given = parse_settings(options.set, known, OWN_OPTIONS)
@@ -181,7 +182,7 @@ def main() -> int:
     try:
         everything, jobs = request(options)
     except ValueError as error:
-        print(f"run_all.py: {error}", file=sys.stderr)
+        print(f"run_all.py: {readable(error, 2000)}", file=sys.stderr)
         return 2
     states = plan_states(jobs, rule_of(options))
     if options.plan:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from utils.text import readable
 from utils.workspace import Workspace, atomic, read_json
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 PAGES = Path(__file__).parent / "pages"
 THUMBNAILS = ("accuracy", "accuracy_adversarial")
 """Figures of each configuration that the index shows."""
+MAX_RECORD = 2**24
+"""Bytes of the largest JSON file that is looked at; records have some thousands."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,7 @@ def write_index(workspace: Workspace) -> Path:
             {"name": "all data sets", "jobs": overall, "thumbnails": _thumbnails(workspace, "")}
         )
     failures = [job for job in jobs if job["state"] == "failed"]
-    recommendation = root / "recommendation.json"
-    answer = read_json(recommendation).get("text", "") if recommendation.exists() else ""
+    answer = _text(_read(root / "recommendation.json"), "text", 5000)
     page = Environment(loader=FileSystemLoader(PAGES), autoescape=True).get_template(
         "index.html.j2"
     )
@@ -132,37 +135,69 @@ def write_index(workspace: Workspace) -> Path:
     return root / "index.html"
 
 
+def _read(path: Path) -> dict:
+    """A JSON file that may be anything, as it may come with a stranger's workspace; {} if useless."""
+    try:
+        small = path.is_file() and path.stat().st_size < MAX_RECORD
+        content = read_json(path) if small else {}
+    except (OSError, ValueError):
+        content = {}
+    return content if isinstance(content, dict) else {}
+
+
 def _read_record(path: Path) -> dict | None:
     """A job's record; None for any other file."""
-    try:
-        record = read_json(path)
-    except (OSError, ValueError):
-        return None
-    known = isinstance(record, dict) and {"name", "step", "state", "dataset"} <= record.keys()
-    return record if known else None
+    from utils.parameters import RULES
+
+    record = _read(path)
+    known = all(isinstance(record.get(key), str) for key in ("name", "step", "state", "dataset"))
+    named = known and (not record["dataset"] or not RULES["dataset"](record["dataset"]))
+    return record if named else None
 
 
 def _row(path: Path, record: Mapping, root: Path) -> dict[str, object]:
-    usage = record.get("resources", {})
-    error = record.get("error") or {}
-    place = f"cell {error.get('cell')}" if error.get("cell") else "outside a cell"
+    usage, error = _mapping(record, "resources"), _mapping(record, "error")
+    place = f"cell {_text(error, 'cell')}" if error.get("cell") else "outside a cell"
     page = path.with_suffix(".html")
-    energy, memory = usage.get("energy_kwh"), usage.get("memory_peak_mb")
+    seconds, energy, memory = (
+        _number(usage, key) for key in ("wall_seconds", "energy_kwh", "memory_peak_mb")
+    )
     return {
-        "name": record["name"],
+        "name": _text(record, "name"),
         "dataset": record["dataset"],
-        "step": record["step"],
-        "title": path.stem
-        + (f" (seed {record['seed']})" if record.get("seed") is not None else ""),
-        "state": record["state"],
-        "seconds": f"{usage['wall_seconds']:.1f}" if usage else "",
+        "step": _text(record, "step"),
+        "title": readable(path.stem)
+        + (f" (seed {_text(record, 'seed')})" if record.get("seed") is not None else ""),
+        "state": _text(record, "state"),
+        "seconds": f"{seconds:.1f}" if usage else "",
         "memory": f"{memory:.0f} MB" if memory else "",
         "energy": f"{1000 * energy:.3f} Wh" if energy else "",
-        "numbers": record.get("says", ""),
-        "link": page.relative_to(root).as_posix() if page.exists() else "",
-        "where": place + (f", section {error['section']}" if error.get("section") else ""),
-        "error": error.get("error", ""),
+        "numbers": _text(record, "says"),
+        "link": _href(page, root) if page.exists() else "",
+        "where": place + (f", section {_text(error, 'section')}" if error.get("section") else ""),
+        "error": _text(error, "error"),
     }
+
+
+def _mapping(record: Mapping, key: str) -> Mapping:
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _number(record: Mapping, key: str) -> float:
+    value = record.get(key)
+    return value if isinstance(value, int | float) and abs(value) < 1e12 else 0
+
+
+def _text(record: Mapping, key: str, most: int = 1000) -> str:
+    value = record.get(key)
+    lines = "" if value is None else str(value)[:most].splitlines()
+    return "\n".join(readable(line) for line in lines)
+
+
+def _href(path: Path, root: Path) -> str:
+    """A link to a file; quoted, as a name such as ``javascript:x.html`` would be more than that."""
+    return quote(path.relative_to(root).as_posix(), errors="surrogateescape")
 
 
 def _thumbnails(workspace: Workspace, dataset: str) -> list[dict[str, str]]:
@@ -172,9 +207,9 @@ def _thumbnails(workspace: Workspace, dataset: str) -> list[dict[str, str]]:
     found = [folder / f"{name}.png" for name in names if (folder / f"{name}.png").exists()]
     return [
         {
-            "name": path.stem.removeprefix(f"{dataset}_").replace("_", " "),
-            "source": path.relative_to(root).as_posix(),
-            "link": path.with_suffix(".svg").relative_to(root).as_posix(),
+            "name": readable(path.stem).removeprefix(f"{dataset}_").replace("_", " "),
+            "source": _href(path, root),
+            "link": _href(path.with_suffix(".svg"), root),
         }
         for path in found
     ]

@@ -120,5 +120,8 @@ def write_json(path: str | Path, content: object) -> None:
 
 
 def read_json(path: str | Path) -> object:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a JSON file; a ValueError says that it is none, or nested too deeply to be one of ours."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deeply") from None
