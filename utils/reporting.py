@@ -191,8 +191,8 @@ def _number(record: Mapping, key: str) -> float:
 
 def _text(record: Mapping, key: str, most: int = 1000) -> str:
     value = record.get(key)
-    lines = "" if value is None else str(value)[:most].splitlines()
-    return "\n".join(readable(line) for line in lines)
+    shown = str(value)[:most] if isinstance(value, str | int | float) else ""
+    return "\n".join(map(readable, shown.splitlines()))
 
 
 def _href(path: Path, root: Path) -> str:

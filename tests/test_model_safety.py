@@ -1,0 +1,206 @@
+"""Model files that a stranger made: no code of theirs runs, no other file is read, none is large."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from utils import models
+from utils.model_files import load
+
+WEIGHTS = "model.weights.h5"
+pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+
+
+@pytest.fixture(scope="module")
+def keras():
+    models.start(seed=0, threads=1)
+    import keras
+
+    return keras
+
+
+@pytest.fixture(params=[".keras", ".h5"])
+def path(request, keras, tmp_path):
+    """A good model file of each kind."""
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3, "relu")])
+    model.save(tmp_path / f"own{request.param}")
+    return tmp_path / f"own{request.param}"
+
+
+def unpacked(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def packed(path, files, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def with_config(path, change):
+    """Change what the file says of its layers, as text: the two kinds differ in their details."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "r+") as file:
+            file.attrs["model_config"] = json.dumps(change(json.loads(file.attrs["model_config"])))
+    else:
+        files = unpacked(path)
+        config = change(json.loads(files["config.json"]))
+        packed(path, files | {"config.json": json.dumps(config).encode()})
+
+
+def with_weights(path, change):
+    """Change the HDF5 file that holds the weights."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "r+") as file:
+            change(file["model_weights"])
+    else:
+        files, weights = unpacked(path), path.with_name("weights")
+        weights.write_bytes(files[WEIGHTS])
+        with h5py.File(weights, "r+") as file:
+            change(file)
+        packed(path, files | {WEIGHTS: weights.read_bytes()})
+
+
+def refused(path):
+    with pytest.raises(ValueError) as error:
+        load(path)
+    text = str(error.value)
+    assert text.startswith("model file: ") and text.isprintable() and len(text) < 1500
+    return text
+
+
+def test_good_files_load(path, keras):
+    outputs = load(path)(np.ones((1, 8, 8, 1))).numpy()
+    assert outputs.shape == (1, 3)
+    if path.suffix == ".keras":  # packed again by a person
+        packed(path, unpacked(path), zipfile.ZIP_DEFLATED)
+        np.testing.assert_array_equal(load(path)(np.ones((1, 8, 8, 1))).numpy(), outputs)
+
+
+def function(module, name):
+    return {"class_name": "function", "module": module, "config": name, "registered_name": name}
+
+
+def layer(name, module="keras.layers", **config):
+    return {"class_name": name, "module": module, "config": config, "registered_name": None}
+
+
+CODE = {"class_name": "__lambda__", "config": {"code": "4wAAAA==", "defaults": None, "closure": None}}
+LAYERS = {
+    "a program": layer("system", "os", command="touch own"),
+    "a module": layer("Evil", "evil_module"),
+    "a module of another library": layer("Evil", "keras_hub.evil_module"),
+    "marshalled code": layer("Lambda", function=CODE),
+    "marshalled code of old": layer("Lambda", function=["4wAAAA==", None, None]),
+    "a function of Keras": layer("Lambda", function=function("keras.utils", "get_file")),
+    "a function that writes": layer(
+        "Activation", activation=function("keras.utils", "plot_model")
+    ),
+    "a function that loads": layer(
+        "Activation", activation=function("keras.src.saving.saving_api", "load_model")
+    ),
+    "code as an activation": layer("Dense", units=3, activation=CODE),
+    "code within": layer("TimeDistributed", layer=layer("Lambda", function=CODE)),
+    "the unsafe switch": layer("enable_unsafe_deserialization", "keras.config"),
+    "a file of words": layer("StringLookup", vocabulary="/etc/passwd"),
+    "a file of numbers": layer("IntegerLookup", vocabulary="/etc/passwd"),
+    "words": layer("TextVectorization", vocabulary="/etc/passwd"),
+    "a saved model": layer("TFSMLayer", filepath="/tmp", call_endpoint="serve"),
+    "a pickle": layer("TorchModuleWrapper", module="gASVBQAAAAAAAABLAS4="),
+    "a name that is none": {"class_name": ["Dense"], "module": "keras.layers", "config": {}},
+    "a loader": layer("deserialize", config=layer("Dense", units=3)),
+}
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_code_is_refused_before_keras_sees_it(path, case, tmp_path, monkeypatch):
+    (tmp_path / "evil_module.py").write_text("open('own', 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def change(config):
+        config["config"]["layers"].append(LAYERS[case])
+        return config
+
+    with_config(path, change)
+    assert "cannot be loaded safely: it asks for " in refused(path)
+    assert not (tmp_path / "own").exists() and "evil_module" not in sys.modules
+
+
+def test_names_that_only_look_like_keras_are_refused(path, tmp_path):
+    def change(config):
+        config["config"]["layers"][-1] |= {"registered_name": "os>system", "module": "kerasx.layers"}
+        return config
+
+    with_config(path, change)
+    assert "asks for kerasx.layers.Dense" in refused(path)
+
+
+WEIGHT_CHANGES = {
+    "another file": ("links to", lambda w, p: w.__setitem__("x", h5py.ExternalLink(p, "/"))),
+    "a link": ("links to", lambda w, p: w.__setitem__("x", h5py.SoftLink("/"))),
+    "bytes of another file": (
+        "reads another file",
+        lambda w, p: w.create_dataset("x", (4,), "u1", external=[(str(p), 0, 4)]),
+    ),
+    "arrays of another file": (
+        "reads another file",
+        lambda w, p: w.create_virtual_dataset("x", virtual(p)),
+    ),
+    "a tebibyte": (
+        "unpacks to more than 64 MiB",
+        lambda w, p: w.create_dataset("x", (2**38,), "f4", chunks=(2**16,), compression="gzip"),
+    ),
+}
+
+
+def virtual(path):
+    source = h5py.VirtualSource(path, "x", (4,), "u1")
+    layout = h5py.VirtualLayout((4,), "u1")
+    layout[:] = source
+    return layout
+
+
+@pytest.mark.parametrize("case", WEIGHT_CHANGES)
+def test_weights_that_are_elsewhere_or_too_large_are_refused(path, case, tmp_path):
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["x"] = np.arange(4, dtype=np.uint8)
+    message, change = WEIGHT_CHANGES[case]
+    with_weights(path, lambda weights: change(weights, tmp_path / "secret.h5"))
+    assert f"cannot be loaded safely: it {message}" in refused(path)
+
+
+@pytest.mark.parametrize("path", [".keras"], indirect=True)
+@pytest.mark.parametrize("name", ["assets/../../../evil", "/etc/evil", "model.weights.npz", "a\n\x1b"])
+def test_files_that_are_no_part_of_a_model_are_refused(path, name):
+    packed(path, unpacked(path) | {name: b"evil"})
+    assert re.search(r"it holds \S+, which is no part of a model", refused(path))
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("path", [".keras"], indirect=True)
+def test_zip_tricks_are_refused(path):
+    files = unpacked(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("config.json", b"{}")
+    assert "holds a part twice" in refused(path)
+    packed(path, files | {WEIGHTS: bytes(2**27)}, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 2**18
+    assert "unpacks to more than 64 MiB" in refused(path)
+
+
+def test_configurations_without_end_are_refused(path):
+    with_config(path, lambda config: config | {"config": {"layers": "[" * 9}})
+    refused(path)
+    if path.suffix == ".keras":
+        packed(path, unpacked(path) | {"config.json": b"[" * 99_999})
+        refused(path)
