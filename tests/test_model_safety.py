@@ -1,4 +1,4 @@
-"""Model files that a stranger made: no code of theirs runs, no other file is read, none is large."""
+"""Model files that a stranger made: no code of theirs runs, no other file is read."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def layer(name, module="keras.layers", **config):
     return {"class_name": name, "module": module, "config": config, "registered_name": None}
 
 
-CODE = {"class_name": "__lambda__", "config": {"code": "4wAAAA==", "defaults": None, "closure": None}}
+CODE = {"class_name": "__lambda__", "config": {"code": "4wAA", "defaults": None, "closure": None}}
 LAYERS = {
     "a program": layer("system", "os", command="touch own"),
     "a module": layer("Evil", "evil_module"),
@@ -136,13 +136,13 @@ def test_code_is_refused_before_keras_sees_it(path, case, tmp_path, monkeypatch)
     assert not (tmp_path / "own").exists() and "evil_module" not in sys.modules
 
 
-def test_names_that_only_look_like_keras_are_refused(path, tmp_path):
+def test_names_that_only_look_like_keras_are_refused(path):
     def change(config):
-        config["config"]["layers"][-1] |= {"registered_name": "os>system", "module": "kerasx.layers"}
+        config["config"]["layers"][-1] |= {"registered_name": "os>system", "module": "kerasx"}
         return config
 
     with_config(path, change)
-    assert "asks for kerasx.layers.Dense" in refused(path)
+    assert "asks for kerasx.Dense" in refused(path)
 
 
 WEIGHT_CHANGES = {
@@ -180,7 +180,7 @@ def test_weights_that_are_elsewhere_or_too_large_are_refused(path, case, tmp_pat
 
 
 @pytest.mark.parametrize("path", [".keras"], indirect=True)
-@pytest.mark.parametrize("name", ["assets/../../../evil", "/etc/evil", "model.weights.npz", "a\n\x1b"])
+@pytest.mark.parametrize("name", ["assets/../../evil", "/evil", "model.weights.npz", "a\n\x1b"])
 def test_files_that_are_no_part_of_a_model_are_refused(path, name):
     packed(path, unpacked(path) | {name: b"evil"})
     assert re.search(r"it holds \S+, which is no part of a model", refused(path))

@@ -418,5 +418,5 @@ def test_links_are_followed_as_long_as_they_stay_in_the_folder(tmp_path):
         assert names == [f"red/{n}.png" for n in (0, 1, 2, 3, "nothing", "own")]
         assert raw.notes[:2] == ["4 links that lead out of the folder were left out",
                                  "1 devices, pipes or sockets were left out"]  # fmt: skip
-        images, broken = raw.read(np.arange(len(raw.labels)), (10, 8, 3), 1)
+        _, broken = raw.read(np.arange(len(raw.labels)), (10, 8, 3), 1)
         assert [b.name for b in broken.values()] == ["red/nothing.png"]

@@ -250,7 +250,7 @@ BAD_INPUT = {
         lambda p: bad_npz(p, class_names=["a" * 9999] * 3),
         "expected different class_names, got aaa",
     ),
-    "path that is no text": (mine("/in\udcff"), r"got '/in\udcff', a name that is no UTF-8 text"),
+    "path that is no text": (mine("/in\udcff"), r"got '/in\udcff', which is no UTF-8 text"),
     "text that is none": (["--set", "layer=\udcff"], "layer: got '\\udcff', expected text"),
     "home of nobody": (mine("~nobody-at-all/a.zip"), "Could not determine home directory"),
     "path too long": (mine("/" + "a" * 9999), "expected a path (File name too long)"),

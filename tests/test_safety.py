@@ -24,15 +24,15 @@ from utils.text import readable
 from utils.workspace import Workspace, read_json
 
 VALUES = [
-    "'", '"', '"""', "'''", "\\", "\\\\'", '\\"', "a\nb", "\r\n\t\0\x1b[2J", "\u2028\u2029", "\\u2028",
-    "{braces} {{}} {0} {workspace}", "%s %(value)s ${HOME} $(touch own) `touch own`", "größe 日本 🙂",
+    "'", '"', '"""', "'''", "\\", "\\\\'", '\\"', "a\nb", "\r\n\t\0\x1b[2J", "\u2028\u2029",
+    "\\u2028", "{braces} {{}} {0} {workspace}", "%s ${HOME} $(touch own) `touch own`", "größe 日本",
     "<script>alert(1)</script>", "</td></table><img src=x onerror=alert(1)>", "# no comment",
     "__import__('pathlib').Path('own').touch()", "' + __import__('os').system('touch own') + '",
-    '"); __import__("pathlib").Path("own").touch(); ("', "\n__import__('pathlib').Path('own').touch()",
+    '"); __import__("pathlib").Path("own").touch(); ("', "\n__import__('os').mkdir('own')",
     "{{ 7 * 7 }} {% raw %}", "\\N{BULLET} \\x41", "raw=1 # ", "\u202eevil",
 ]  # fmt: skip
 NAMES = ["$x$", "$\\frac$", "a_b^c", "<b>bold", "<script>alert(1)", "\x1b[2Jcleared",
-         "two\nlines", "\u202etxt.exe", "a" * 300, "&amp;", "-->", "\udcff", "{0}", "größe 日本"]  # fmt: skip
+         "two\nlines", "\u202etxt.exe", "a" * 300, "&amp;", "-->", "\udcff", "{0}", "größe"]
 
 
 def test_parameters_arrive_in_a_notebook_as_they_are_and_run_no_code(tmp_path, monkeypatch):
@@ -41,7 +41,8 @@ def test_parameters_arrive_in_a_notebook_as_they_are_and_run_no_code(tmp_path, m
     cell = "import json\nfrom pathlib import Path\nfound = {n: globals()[n] for n in names}\n"
     cell += "Path(workspace, 'found.json').write_text(json.dumps(found))"
     declared = [f'{name}: str = ""  # a value' for name in given if name != "values"]
-    declared += ['workspace: str = ""  # where', "names: list = []  # all", "values: list = []  # all"]
+    declared += [f"{name}: list = []  # all" for name in ("names", "values")]
+    declared += ['workspace: str = ""  # where']
     template = write_template(tmp_path / "templates" / "echo.ipynb", "\n".join(declared), cell)
     place = Workspace(tmp_path / "work {space}")
     job = Job(
@@ -106,7 +107,7 @@ def test_text_is_made_readable():
 
 
 RECORD = {"name": "a job", "step": "0.0", "state": "done", "dataset": "digits", "says": "fine"}
-DEEP = "[" * 9999
+DEEP = b"[" * 9999
 NONSENSE = {
     "html": {"says": "<script>x</script>", "state": '"><script>x</script>', "name": "<b>"},
     "error": {"state": "failed", "error": "no mapping", "name": "<script>x</script>"},
@@ -129,11 +130,11 @@ def test_the_index_survives_records_of_any_content(tmp_path):
         write_folder(folder, {f"{name}.json": json.dumps(RECORD | changes).encode()})
     write_folder(folder, {
         "good.json": json.dumps(RECORD).encode(), "javascript:x.json": json.dumps(RECORD).encode(),
-        "javascript:x.html": b"", "list.json": b"[]", "deep.json": DEEP.encode(), "binary.json": b"\xff",
+        "javascript:x.html": b"", "list.json": b"[]", "deep.json": DEEP, "binary.json": b"\xff",
     })  # fmt: skip
     os.mkfifo(folder / "pipe.json")
     (folder / "folder.json").mkdir()
-    for content in (b"[1]", b"{", DEEP.encode(), b'{"text": ["<script>"]}', b'{"text": "<script>"}'):
+    for content in (b"[1]", b"{", DEEP, b'{"text": ["<script>"]}', b'{"text": "<script>"}'):
         (place.reports_root / "recommendation.json").write_bytes(content)
         page = write_index(place).read_text(encoding="utf-8")
     assert "fine" in page and "&lt;script&gt;" in page and "away" not in page
@@ -144,13 +145,13 @@ def test_the_index_survives_records_of_any_content(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["[]", "{}", "7", DEEP, '{"class_names": "ab", "image_shape": [8, 8], "n_images": {}}',
-     '{"class_names": ["a"], "image_shape": [8, 8, 1], "n_images": {"train": "1"}, "n_classes": 1}'],
+    [b"[]", b"{}", b"7", DEEP, b'{"class_names": "ab", "image_shape": [8, 8], "n_images": {}}',
+     b'{"class_names": ["a"], "image_shape": [8, 8, 1], "n_images": {"train": "1"}}'],
     ids=range(6),
 )  # fmt: skip
 def test_a_description_must_be_what_step_0_writes(tmp_path, content):
-    write_folder(tmp_path, {"data/mine/dataset.json": content.encode()})
-    with pytest.raises(ValueError, match="run step 0.0 again with --force"):
+    write_folder(tmp_path, {"data/mine/dataset.json": content})
+    with pytest.raises(ValueError, match=r"run step 0\.0 again with --force"):
         describe("mine", tmp_path)
 
 

@@ -73,7 +73,7 @@ def path_of(option: str, text: str) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise ParameterError(f"{option}: got {text!r}, expected a path ({reason})") from None
     if not is_text(str(path)):
-        raise ParameterError(f"{option}: got {str(path)!r}, a name that is no UTF-8 text; rename it")
+        raise ParameterError(f"{option}: got {str(path)!r}, which is no UTF-8 text; rename it")
     return path
 
 

@@ -66,8 +66,8 @@ def load(path: str | Path) -> keras.Model:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no such file, is damaged, needs code of its own (such as Lambda layers), reads other
-        files, or unpacks to much more than its size.
+        If it is no such file, is damaged, needs code of its own (such as Lambda layers), reads
+        other files, or unpacks to much more than its size.
     """
     path = Path(path)
     if not path.exists():
@@ -88,15 +88,16 @@ def load(path: str | Path) -> keras.Model:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except _Refused as error:
         raise ValueError(
-            f"model file: {path} cannot be loaded safely: it {readable(error, 200)}; taken are only "
-            "layers of Keras that run no code of the file and read no other file"
+            f"model file: {path} cannot be loaded safely: it {readable(error, 200)}; taken are "
+            "only layers of Keras that run no code of the file and read no other file"
         ) from None
     except Exception as error:  # whatever a damaged file brings Keras or TensorFlow to raise
         text = str(error).strip() or type(error).__name__
-        what = text.partition(". ")[0].splitlines()[0]  # without Keras's advice
+        reason = text.partition(". ")[0].splitlines()[0]  # what is wrong, without Keras's advice
         raise ValueError(
             f"model file: {path} cannot be loaded safely; it is damaged, holds weights alone, or "
-            f"has layers that run code of their own (Lambda, custom classes). Keras says: {readable(what)}"
+            "has layers that run code of their own (Lambda, custom classes). Keras says: "
+            f"{readable(reason)}"
         ) from error
 
 
@@ -170,9 +171,8 @@ def _check_arrays(file: h5py.File, most: int) -> None:
     """Arrays must be in the file itself, and not unpack to much more than it."""
     import h5py
 
-    def check_link(name: str, link: object) -> None:
-        if not isinstance(link, h5py.HardLink):
-            raise _Refused(f"links to something else at {name}")
+    def strange(name: str, link: object) -> str | None:
+        return None if isinstance(link, h5py.HardLink) else name
 
     def check_array(name: str, array: object) -> None:
         nonlocal total
@@ -183,7 +183,8 @@ def _check_arrays(file: h5py.File, most: int) -> None:
             _at_most(most, total)
 
     total = 0
-    file.visititems_links(check_link)
+    if name := file.visititems_links(strange):  # a callback of it must not raise
+        raise _Refused(f"links to something else at {name}")
     file.visititems(check_array)
 
 

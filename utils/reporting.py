@@ -136,7 +136,7 @@ def write_index(workspace: Workspace) -> Path:
 
 
 def _read(path: Path) -> dict:
-    """A JSON file that may be anything, as it may come with a stranger's workspace; {} if useless."""
+    """A JSON file of any content, as it may come with a stranger's workspace; {} if useless."""
     try:
         small = path.is_file() and path.stat().st_size < MAX_RECORD
         content = read_json(path) if small else {}

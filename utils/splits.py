@@ -77,7 +77,7 @@ def describe(dataset: str, workspace: Workspace | str | Path = "") -> dict:
 
 
 def _checked(about: object) -> dict:
-    """What a ``dataset.json`` must hold for later steps; it may come with a stranger's workspace."""
+    """What a ``dataset.json`` must hold; it may come with a stranger's workspace."""
     try:
         names, shape, sizes = (about[key] for key in ("class_names", "image_shape", "n_images"))
         counts = [*shape, *(sizes[split] for split in SPLITS)]

@@ -120,7 +120,7 @@ def write_json(path: str | Path, content: object) -> None:
 
 
 def read_json(path: str | Path) -> object:
-    """Read a JSON file; a ValueError says that it is none, or nested too deeply to be one of ours."""
+    """Read a JSON file; what is none, or nested without end, is a ValueError."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except RecursionError:

@@ -135,7 +135,7 @@ def _is_zip(path: Path) -> bool:
 
 
 def _headers(path: Path) -> Iterator[tuple[str, int, str]]:
-    """Name, unpacked size and kind of each member: a file, a folder, or special (links, devices)."""
+    """Name, unpacked size and kind of each member; "special" is a link or a device."""
     if _is_zip(path):
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
@@ -145,16 +145,17 @@ def _headers(path: Path) -> Iterator[tuple[str, int, str]]:
                 kind = "folder" if info.is_dir() else "special" if link else "file"
                 yield info.filename, info.file_size, kind
     else:
-        number = 0
+        n = 0
         with tarfile.open(path, tarinfo=_Header) as archive:
-            for number, info in enumerate(archive, 1):
-                archive.members.clear()  # which it keeps all, for extracting links
+            for info in archive:
+                archive.members.clear()  # it would keep them all, to extract links
+                n += 1
                 kind = "folder" if info.isdir() else "file" if info.isreg() else "special"
                 yield info.name, info.size, kind
             # A damaged header ends the loop like the block of zeros at the end of an archive.
             archive.fileobj.seek(archive.offset)
             if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError(f"damaged or cut after {number:,} files")
+                raise tarfile.ReadError(f"damaged or cut after {n:,} files")
 
 
 def _content_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
