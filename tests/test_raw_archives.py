@@ -150,8 +150,8 @@ def test_an_archive_beside_the_images_that_came_from_it_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("facts", "message"),
     [
-        ({"pax_headers": {"size": "-1024"}}, "a file of negative size"),
-        ({"size": -1024}, "a file of negative size"),
+        ({"pax_headers": {"size": "-1536"}}, "a file of negative size"),
+        ({"size": -512}, "a file of negative size"),
         ({"type": tarfile.GNUTYPE_SPARSE}, "a sparse file"),
         ({"pax_headers": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}}, "a sparse file"),
     ],

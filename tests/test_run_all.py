@@ -224,7 +224,7 @@ BAD_INPUT = {
     "long name": (lambda p: a_zip(p, "a/" * 999 + "a.png"), "names that are too long"),
     "sparse": (lambda p: a_tar(p, type=tarfile.GNUTYPE_SPARSE), "holds a sparse file"),
     "negative size": (
-        lambda p: a_tar(p, pax_headers={"size": "-1024"}),
+        lambda p: a_tar(p, pax_headers={"size": "-1536"}),
         "refused, it holds a file of negative size",
     ),
     "links out": (links_out, "no images found; expected train/<class>/<image>"),
