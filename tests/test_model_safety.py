@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
 import zipfile
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from utils import models
-from utils.model_files import load
+from utils.model_files import _check, load
 
 WEIGHTS = "model.weights.h5"
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
@@ -196,6 +197,23 @@ def test_zip_tricks_are_refused(path):
     packed(path, files | {WEIGHTS: bytes(2**27)}, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 2**18
     assert "unpacks to more than 64 MiB" in refused(path)
+
+
+def test_layers_larger_than_the_file_are_refused_before_they_are_made(path):
+    def change(config):
+        config["config"]["layers"][-1]["config"]["units"] = 10**6
+        return config
+
+    with_config(path, change)
+    assert "unpacks to more than 64 MiB, far more than its size" in refused(path)
+
+
+def test_looking_at_a_file_changes_no_later_draw(path):
+    random.seed(0)
+    expected = random.random()
+    random.seed(0)
+    _check(path)
+    assert random.random() == expected
 
 
 def test_configurations_without_end_are_refused(path):

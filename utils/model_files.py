@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import re
 import zipfile
 from collections.abc import Mapping
@@ -88,8 +89,7 @@ def load(path: str | Path) -> keras.Model:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except _Refused as error:
         raise ValueError(
-            f"model file: {path} cannot be loaded safely: it {readable(error, 200)}; taken are "
-            "only layers of Keras that run no code of the file and read no other file"
+            f"model file: {path} cannot be loaded safely: it {readable(error, 300)}"
         ) from None
     except Exception as error:  # whatever a damaged file brings Keras or TensorFlow to raise
         text = str(error).strip() or type(error).__name__
@@ -127,8 +127,8 @@ def _check(path: Path) -> None:
     most = max(2**26, 10 * path.stat().st_size)
     if path.suffix == ".h5":
         with h5py.File(path) as file:
-            _check_config(file.attrs.get("model_config", "{}"))
             _check_arrays(file, most)
+            _check_config(file.attrs.get("model_config", "{}"), most)
         return
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
@@ -137,25 +137,47 @@ def _check(path: Path) -> None:
         if len(names) > len(set(names)):
             raise _Refused("holds a part twice")
         _at_most(most, sum(info.file_size for info in archive.infolist()))
-        _check_config(archive.read("config.json"))
+        _check_config(archive.read("config.json"), most)
         with archive.open("model.weights.h5") as weights, h5py.File(weights) as file:
             _check_arrays(file, most)
 
 
-def _check_config(text: str | bytes) -> None:
+def _check_config(text: str | bytes, most: int) -> None:
     """Every class and function that a model names must be one of Keras's that only computes."""
     config = json.loads(text)
-    if isinstance(config, dict):
-        config.pop("compile_config", None)  # optimizer and loss are not used
+    if not isinstance(config, dict) or "config" not in config:
+        return  # Keras says what is missing
+    config.pop("compile_config", None)  # optimizer and loss are not used
     pending = [config]
     while pending:
         part = pending.pop()
         if isinstance(part, dict):
             if "class_name" in part and not _is_taken(part):
-                raise _Refused(f"asks for {part.get('module')}.{part['class_name']}")
+                named = readable(f"{part.get('module')}.{part['class_name']}", 100)
+                raise _Refused(
+                    f"asks for {named}; taken are only layers of Keras that run no code of the "
+                    "file and read no other file"
+                )
             pending += part.values()
         elif isinstance(part, list):
             pending += part
+    _at_most(most, _size_of_weights(config))
+
+
+def _size_of_weights(config: dict) -> int:
+    """Bytes of the weights that a model asks for: Keras would make them, however few there are."""
+    import keras
+    from keras.src.backend.common import global_state
+
+    kind = keras.Sequential if config.get("class_name") == "Sequential" else keras.Model
+    state = random.getstate()  # layers draw seeds here, and later draws must not change
+    try:
+        with keras.StatelessScope(initialize_variables=False):  # shapes alone
+            model = kind.from_config(config["config"])
+    finally:
+        random.setstate(state)
+        global_state.set_global_attribute("uninitialized_variables", [])
+    return 4 * model.count_params() if model.built else 0
 
 
 def _is_taken(part: Mapping) -> bool:
@@ -190,4 +212,4 @@ def _check_arrays(file: h5py.File, most: int) -> None:
 
 def _at_most(most: int, size: int) -> None:
     if size > most:
-        raise _Refused(f"unpacks to more than {most / 2**20:,.0f} MiB")
+        raise _Refused(f"unpacks to more than {most / 2**20:,.0f} MiB, far more than its size")
