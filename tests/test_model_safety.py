@@ -14,6 +14,7 @@ import pytest
 
 from utils import models
 from utils.model_files import _check, load
+from utils.own_model import read_own_model
 
 WEIGHTS = "model.weights.h5"
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
@@ -206,6 +207,38 @@ def test_layers_larger_than_the_file_are_refused_before_they_are_made(path):
 
     with_config(path, change)
     assert "unpacks to more than 64 MiB, far more than its size" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "hide", [lambda c: {"a": c}, lambda c: [c], lambda c: {**c, "class_name": "Dense"}]
+)
+def test_models_in_disguise_are_refused(path, hide):
+    """Keras would make what a mapping or a list holds, too."""
+    with_config(path, hide)
+    assert "holds no model that is one of Sequential, Functional, Model" in refused(path)
+
+
+@pytest.mark.parametrize("path", [".keras"], indirect=True)
+def test_models_that_are_built_late_are_counted(path):
+    def change(config):
+        layers = config["config"]["layers"]
+        config["config"] = {"name": "late", "layers": [layers[-1] | {"build_config": None}]}
+        config["build_config"] = {"input_shape": [None, 10**8]}
+        return config
+
+    with_config(path, change)
+    assert "unpacks to more than 64 MiB, far more than its size" in refused(path)
+
+
+def test_what_fails_on_two_images_is_refused(keras, tmp_path):
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.ZeroPadding2D(10**6), layers.GlobalMaxPooling2D(),
+         layers.Dense(3)]
+    )  # fmt: skip
+    model.save(tmp_path / "own.keras")
+    with pytest.raises(ValueError, match=r"own\.keras fails on two images \("):
+        read_own_model(tmp_path / "own.keras", (8, 8, 1), 3)
 
 
 def test_looking_at_a_file_changes_no_later_draw(path):

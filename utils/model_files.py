@@ -103,6 +103,7 @@ def load(path: str | Path) -> keras.Model:
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 """What Keras writes into a ``.keras`` file; it would unpack anything more to disk."""
+_MODELS = ("Sequential", "Functional", "Model")
 _MODULES = {
     "class": re.compile(
         r"keras|keras(\.src)?\.(activations|constraints|dtype_policies|initializers|layers|losses|"
@@ -128,7 +129,8 @@ def _check(path: Path) -> None:
     if path.suffix == ".h5":
         with h5py.File(path) as file:
             _check_arrays(file, most)
-            _check_config(file.attrs.get("model_config", "{}"), most)
+            if text := file.attrs.get("model_config"):  # without, Keras says so
+                _check_config(text, most)
         return
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
@@ -145,8 +147,8 @@ def _check(path: Path) -> None:
 def _check_config(text: str | bytes, most: int) -> None:
     """Every class and function that a model names must be one of Keras's that only computes."""
     config = json.loads(text)
-    if not isinstance(config, dict) or "config" not in config:
-        return  # Keras says what is missing
+    if not isinstance(config, dict) or config.get("class_name") not in _MODELS:
+        raise _Refused(f"holds no model that is one of {', '.join(_MODELS)}")
     config.pop("compile_config", None)  # optimizer and loss are not used
     pending = [config]
     while pending:
@@ -169,11 +171,13 @@ def _size_of_weights(config: dict) -> int:
     import keras
     from keras.src.backend.common import global_state
 
-    kind = keras.Sequential if config.get("class_name") == "Sequential" else keras.Model
+    kind = keras.Sequential if config["class_name"] == "Sequential" else keras.Model
     state = random.getstate()  # layers draw seeds here, and later draws must not change
     try:
         with keras.StatelessScope(initialize_variables=False):  # shapes alone
             model = kind.from_config(config["config"])
+            if not model.built and "build_config" in config:
+                model.build_from_config(config["build_config"])
     finally:
         random.setstate(state)
         global_state.set_global_attribute("uninitialized_variables", [])
