@@ -88,6 +88,25 @@ def test_good_files_load(path, keras):
         np.testing.assert_array_equal(load(path)(np.ones((1, 8, 8, 1))).numpy(), outputs)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+def test_models_of_many_kinds_of_layers_load(keras, tmp_path):
+    layers, ops = keras.layers, keras.ops
+    inner = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3)])
+    inner.compile("adam", "mse")  # which Keras saves, too
+    scale = layers.Normalization()
+    scale.adapt(np.random.default_rng(0).random((4, 8, 8, 1)))
+    images = keras.Input((8, 8, 1))
+    found = layers.RandomFlip()(scale(images))
+    found = layers.SpectralNormalization(layers.Conv2D(2, 3))(inner(found))
+    found = ops.nn.relu(found * 2 + ops.mean(found, axis=-1, keepdims=True))[:, :3]
+    found = layers.Flatten()(layers.LayerNormalization()(layers.Activation("swish")(found)))
+    found = layers.Dropout(0.5)(layers.Dense(3, keras.activations.gelu)(found))
+    model = keras.Model(images, layers.Dense(3, "softmax", kernel_regularizer="l2")(found))
+    model.save(tmp_path / "own.keras")
+    some = np.random.default_rng(0).random((2, 8, 8, 1))
+    np.testing.assert_array_equal(load(tmp_path / "own.keras")(some), model(some))
+
+
 def function(module, name):
     return {"class_name": "function", "module": module, "config": name, "registered_name": name}
 

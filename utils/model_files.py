@@ -107,9 +107,12 @@ _MODELS = ("Sequential", "Functional", "Model")
 _MODULES = {
     "class": re.compile(
         r"keras|keras(\.src)?\.(activations|constraints|dtype_policies|initializers|layers|losses|"
-        r"metrics|models|ops|optimizers|quantizers|random|regularizers)(\..+)?"
+        r"metrics|models|ops|optimizers|quantizers|random|regularizers)(\..+)?|"
+        r"keras\.src\.applications\..+"
     ),
-    "function": re.compile(r"builtins|keras(\.src)?\.(activations|initializers|ops)(\..+)?"),
+    "function": re.compile(
+        r"builtins|keras(\.src)?\.(activations|initializers|losses|metrics|ops)(\..+)?"
+    ),
 }
 """What a model may name is in these modules: it computes, and does nothing else."""
 _NOT_TAKEN = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "IndexLookup",
@@ -161,6 +164,7 @@ def _check_config(text: str | bytes, most: int) -> None:
                     "file and read no other file"
                 )
             pending += part.values()
+            part.pop("compile_config", None)  # optimizers have no place where weights are counted
         elif isinstance(part, list):
             pending += part
     _at_most(most, _size_of_weights(config))
