@@ -258,7 +258,7 @@ BAD_INPUT = {
     "data set name with HTML": (["--datasets", "<b>"], "got '<b>', expected a name of letters"),
     "data set name with lines": (["--datasets", "a\nb"], "expected a name of letters"),
     "data set name with code": (["--datasets", "a'+1"], "expected a name of letters"),
-    "data set called raw": (mine("/x") + ["--datasets", "raw"], "not 'raw'"),
+    "data set called raw": (["--datasets", "raw"], "not 'raw'"),
     "option with lines": (["--a\nb"], "unrecognized arguments: --a\\nb"),
     "seed too long": (["--seeds", "9" * 5000], "expected whole numbers"),
     "model that is a pipe": (
