@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import NoReturn
 
 if __name__ == "__main__":  # Ctrl-C while the modules below load: there is nothing to stop yet
@@ -33,6 +32,7 @@ from utils.parameters import (
 from utils.pipeline import STEPS, plan, steps_named
 from utils.reporting import links_between, write_index
 from utils.retraining import CONFIGURATIONS
+from utils.text import readable
 from utils.workspace import Workspace
 
 OWN_OPTIONS = {
@@ -50,7 +50,7 @@ class OneLineParser(argparse.ArgumentParser):
         """Print the line and exit with code 2."""
         words = message.removeprefix("unrecognized arguments: ").split()
         guess = did_you_mean(words[0], self._option_string_actions) if words else ""
-        self.exit(2, f"run_all.py: {message}{guess}; see --help\n")
+        self.exit(2, f"run_all.py: {readable(message + guess)}; see --help\n")
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -148,7 +148,8 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
     if options.scheduler and options.jobs:
         raise ValueError("--jobs: is for this machine; the workers of --scheduler have their own")
     steps = steps_named(options.steps)
-    workspace = Workspace(Path.cwd() / options.workspace if options.workspace else "")
+    place = checks.path_of("--workspace", options.workspace) if options.workspace else ""
+    workspace = Workspace(place)
     checks.writable(workspace)
     checks.names(chosen["datasets"], raw, workspace)
     given = parse_settings(options.set, known, OWN_OPTIONS)
@@ -187,14 +188,22 @@ def main() -> int:
         return 0
     try:
         everything, jobs = request(options)
-        if options.plan:
-            plan_table(jobs, states_of(jobs, rule_of(options)))
-            return 0
+    except ValueError as error:
+        return refuse(error)
+    if options.plan:
+        plan_table(jobs, states_of(jobs, rule_of(options)))
+        return 0
+    try:
         with Lock(jobs[0].workspace) as lock:
             return run_jobs(everything, jobs, lock, options)
-    except (ValueError, Locked) as error:
-        print(f"run_all.py: {error}", file=sys.stderr)
-        return 2
+    except Locked as error:
+        return refuse(error)
+
+
+def refuse(error: Exception, code: int = 2) -> int:
+    """Say in one line why the run can't be, or go on; return the exit code."""
+    print(f"run_all.py: {readable(error, 2000)}", file=sys.stderr)
+    return code
 
 
 def run_jobs(everything: list, jobs: list, lock: Lock, options: argparse.Namespace) -> int:
@@ -219,8 +228,7 @@ def run_jobs(everything: list, jobs: list, lock: Lock, options: argparse.Namespa
             code = int(any(o.state in ("failed", "not run") for o in outcomes.values()))
         except scheduling.ClusterError as error:
             console.close()
-            print(f"run_all.py: {error}", file=sys.stderr)
-            return error.code
+            return refuse(error, error.code)
         except KeyboardInterrupt:
             write_index(lock.workspace)
             raise

@@ -145,3 +145,53 @@ def test_an_archive_beside_the_images_that_came_from_it_is_left_out(tmp_path):
     raw = open_raw(tmp_path / "in")
     assert raw.class_names == ["blue", "green", "red"] and len(raw.labels) == 12
     assert raw.notes == ["pets.zip left out, as there are images beside it"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"pax_headers": {"size": "-1536"}}, "a file of negative size"),
+        ({"size": -512}, "a file of negative size"),
+        ({"type": tarfile.GNUTYPE_SPARSE}, "a sparse file"),
+        ({"pax_headers": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}}, "a sparse file"),
+    ],
+)
+def test_headers_that_would_never_end_are_refused(tmp_path, facts, message):
+    info = tarfile.TarInfo("red/a.png")
+    for name, value in facts.items():
+        setattr(info, name, value)
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT if "pax_headers" in facts
+                      else tarfile.GNU_FORMAT) as archive:  # fmt: skip
+        archive.addfile(tarfile.TarInfo("red/b.png"))
+        archive.fileobj.write(info.tobuf(archive.format))
+        archive.offset += 512
+    with pytest.raises(ValueError, match=f"refused, it holds {message}"):
+        archives.members(path)
+    with pytest.raises(ValueError, match=f"refused, it holds {message}"):
+        list(archives.contents(path, {}))
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_a_small_archive_of_very_many_files_is_refused(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"a{suffix}"
+    write = write_zip if suffix == ".zip" else write_tar
+    write(path, {f"a/{i}.png": b"" for i in range(100)})
+    assert len(archives.members(path)[0]) == 100
+    monkeypatch.setattr(archives, "MAX_NAMES", 10_000)
+    with pytest.raises(ValueError, match="refused, it holds too many files"):
+        archives.members(path)
+    write(path, {"a/" * 1000 + "b.png": b""})
+    with pytest.raises(ValueError, match="names that are too long"):
+        archives.members(path)
+
+
+def test_folders_count_too(tmp_path, monkeypatch):
+    folders = [tarfile.TarInfo(f"folder_{i}") for i in range(100)]
+    for info in folders:
+        info.type = tarfile.DIRTYPE
+    path = write_tar(tmp_path / "a.tar.gz", {}, *folders)
+    assert archives.members(path) == ([], 0)
+    monkeypatch.setattr(archives, "MAX_NAMES", 10_000)
+    with pytest.raises(ValueError, match="refused, it holds too many files"):
+        archives.members(path)

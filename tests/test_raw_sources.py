@@ -396,3 +396,27 @@ def test_keras_and_kaggle_downloads_are_kept(tmp_path, packages):
     assert counts(datasets.read_raw("intel", "", place)) == {"test": 24, "train": 24}
     packages("raise OSError", "raise OSError")  # not asked again
     assert len(datasets.read_raw("mnist", "", place).labels) == 60
+
+
+# --- links, pipes ---
+
+
+def test_links_are_followed_as_long_as_they_stay_in_the_folder(tmp_path):
+    secret = write_folder(tmp_path / "secret", {"a.png": b"secret", "more/b.png": b"secret"})
+    path = write_folder(tmp_path / "in", {**tree(), "hidden/.store/x.png": tree()["red/0.png"]})
+    (path / "red" / "out.png").symlink_to(secret / "a.png")
+    (path / "red" / "up.png").symlink_to("../../secret/a.png")
+    (path / "folder").symlink_to(secret)
+    (path / "chain").symlink_to(path / "folder" / "more")
+    (path / "red" / "own.png").symlink_to(path / "hidden" / ".store" / "x.png")
+    (path / "red" / "nothing.png").symlink_to(path / "gone.png")
+    os.mkfifo(path / "red" / "pipe.png")
+    (tmp_path / "link").symlink_to(path)  # what the user names may be a link itself
+    for named in (path, tmp_path / "link"):
+        raw = open_raw(named)
+        names = [name for _, name in raw.places if name.startswith("red/")]
+        assert names == [f"red/{n}.png" for n in (0, 1, 2, 3, "nothing", "own")]
+        assert raw.notes[:2] == ["4 links that lead out of the folder were left out",
+                                 "1 devices, pipes or sockets were left out"]  # fmt: skip
+        _, broken = raw.read(np.arange(len(raw.labels)), (10, 8, 3), 1)
+        assert [b.name for b in broken.values()] == ["red/nothing.png"]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import re
 import signal
+import struct
 import subprocess
 import sys
+import tarfile
 import time
+import zipfile
+from zlib import crc32
 
 import numpy as np
 import pytest
 
 from tests.conftest import ROOT, run_all
-from tests.pictures import tree, write_folder, write_zip
+from tests.pictures import tree, write_folder, write_tar, write_zip
 
 
 def test_list_names_everything():
@@ -23,27 +29,90 @@ def test_list_names_everything():
         assert re.search(rf"^  {word} ", result.stdout, re.M), word
 
 
+def mine(path, *options):
+    return ["--datasets", "mine", "--raw", f"mine={path}", *options]
+
+
 def bad_npz(tmp_path, **changes):
     rng = np.random.default_rng(0)
     arrays = {"x": rng.random((90, 6, 6)), "y": np.arange(90) % 3, **changes}
     np.savez(tmp_path / "bad.npz", **arrays)
-    return ["--datasets", "mine", "--raw", f"mine={tmp_path / 'bad.npz'}"]
+    return mine(tmp_path / "bad.npz")
 
 
-def not_an_npz(tmp_path):
-    with open(tmp_path / "bad.npz", "wb") as file:
-        np.save(file, np.zeros(3))
-    return ["--datasets", "mine", "--raw", f"mine={tmp_path / 'bad.npz'}"]
+def not_an_npz(tmp_path, content):
+    (tmp_path / "bad.npz").write_bytes(content)
+    return mine(tmp_path / "bad.npz")
 
 
 def folder(tmp_path, files, *options):
     path = write_folder(tmp_path / "pictures", files)
-    return ["--datasets", "mine", "--raw", f"mine={path}", "--preset", "study", *options]
+    return mine(path, "--preset", "study", *options)
 
 
-def outside(tmp_path):
-    path = write_zip(tmp_path / "a.zip", {**tree(), "../out.png": b""})
-    return ["--datasets", "mine", "--raw", f"mine={path}"]
+def idx(tmp_path, header):
+    names = (f"{p}-{k}" for p in ("train", "t10k") for k in ("images-idx3", "labels-idx1"))
+    return folder(tmp_path, {f"{name}-ubyte": header for name in names})
+
+
+def a_zip(tmp_path, name, size=0):
+    """An archive with a member of that name, and size as its directory says."""
+    path = write_zip(tmp_path / "a.zip", tree())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"")
+        archive.infolist()[-1].file_size = size
+    return mine(path)
+
+
+def changed_zip(tmp_path, before, after):
+    path = write_zip(tmp_path / "a.zip", tree())
+    path.write_bytes(path.read_bytes().replace(before, after))
+    return mine(path)
+
+
+def a_tar(tmp_path, name="red/a.png", **facts):
+    """An archive with a member of that name, for which its header says these things."""
+    info = tarfile.TarInfo(name)
+    for fact, value in facts.items():
+        setattr(info, fact, value)
+    return mine(write_tar(tmp_path / "a.tar", tree(), info))
+
+
+def pipe(tmp_path, name):
+    (tmp_path / "in").mkdir()
+    os.mkfifo(tmp_path / "in" / name)
+    return tmp_path / "in" / name
+
+
+def links_out(tmp_path):
+    write_folder(tmp_path / "secret", tree())
+    (tmp_path / "in").mkdir()
+    for name in ("blue", "green", "red"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "secret" / name)
+    return mine(tmp_path / "in")
+
+
+def loop(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    return mine(tmp_path / "loop")
+
+
+def keras_file(tmp_path, **layer):
+    """A model file of one layer, without weights."""
+    config = {"module": "keras", "class_name": "Sequential", "config": {"layers": [layer]}}
+    files = {"config.json": json.dumps(config).encode(), "metadata.json": b"{}"}
+    return ["--model", str(write_zip(tmp_path / "own.keras", files))]
+
+
+def bomb(width):
+    """The head of a PNG image that would be so wide and high."""
+    size = struct.pack(">II", width, width) + bytes([8, 2, 0, 0, 0])
+    chunks = [(b"IHDR", size), (b"IDAT", b"")]
+    packed = [
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc32(kind + content))
+        for kind, content in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
 BAD_INPUT = {
@@ -112,7 +181,10 @@ BAD_INPUT = {
                    f"gtsrb={write_folder(p / 'in', tree())}"],
         "expected the 43 classes of gtsrb, got 3",
     ),
-    "path outside": (outside, "refused, it holds a file that points outside: ../out.png"),
+    "path outside": (
+        lambda p: a_zip(p, "../out.png"),
+        "refused, it holds a file that points outside: ../out.png",
+    ),
     "NaN": (lambda p: bad_npz(p, x=np.full((90, 6, 6), np.nan)), "no NaN"),
     "labels": (lambda p: bad_npz(p, y=np.full(90, -2)), "expected labels 0, 1, 2, ..., got -2"),
     "shape": (lambda p: bad_npz(p, x=np.zeros((90, 6))), "expected images of shape"),
@@ -120,21 +192,110 @@ BAD_INPUT = {
     "no images": (lambda p: bad_npz(p, x=np.zeros((0, 6, 6)), y=np.zeros(0, int)), "got (0, 6, 6)"),
     "range": (lambda p: bad_npz(p, x=np.full((90, 6, 6), 16)), "got at most 16"),
     "names": (lambda p: bad_npz(p, class_names=np.array("a")), "expected class_names of shape"),
-    "not an npz": (lambda p: not_an_npz(p), "not a readable .npz file"),
+    "not an npz": (lambda p: not_an_npz(p, b"\x93NUMPY"), "not a readable .npz file"),
     "count": (lambda p: bad_npz(p, y=np.zeros(3, int)), "got 90 images, but 3 labels"),
+    # files that a stranger made
+    "pickle": (lambda p: not_an_npz(p, pickle.dumps({"x": 1})), "not a readable .npz file"),
+    "images as objects": (lambda p: bad_npz(p, x=np.full(90, None)), "it holds Python objects"),
+    "labels as objects": (lambda p: bad_npz(p, y=np.full(90, None)), "it holds Python objects"),
+    "names as objects": (
+        lambda p: bad_npz(p, class_names=np.array(["a", "b", None])),
+        "save numbers, and class_names as np.array(names, dtype=str)",
+    ),
+    "array of a pebibyte": (
+        lambda p: [*a_zip(p, "x.npy", 2**50)[:3],
+                   f"mine={(p / 'a.zip').rename(p / 'a.npz')}"],
+        "unpacks to 1,048,576.0 GiB",
+    ),
+    "IDX of an exbibyte": (lambda p: idx(p, b"\0\0\x08\x03" + b"\xff" * 12), "GiB"),
+    "IDX cut": (lambda p: idx(p, b"\0\0\x08\x03"), "not an IDX file of 3 dimensions, or cut"),
+    "absolute path": (lambda p: a_zip(p, "/etc/a.png"), "points outside: /etc/a.png"),
+    "path outside in a tar": (lambda p: a_tar(p, "red/../../a.png"), "points outside"),
+    "backslashes": (lambda p: a_tar(p, "..\\a.png"), "points outside: ..\\a.png"),
+    "drive": (lambda p: a_zip(p, "C:/a.png"), "points outside: C:/a.png"),
+    "path with an escape": (lambda p: a_zip(p, "/\x1b[2J\n.png"), r"outside: /\x1b[2J\n.png"),
+    "image of a gibibyte": (lambda p: a_zip(p, "a/a.png", 2**30), "more than 256 MiB for a/a.png"),
+    "archive of a pebibyte": (lambda p: a_zip(p, "a.txt", 2**50), "more than 65,536 MiB for all"),
+    "encrypted": (
+        lambda p: changed_zip(p, b"PK\x01\x02\x14\x03\x14\0\0", b"PK\x01\x02\x14\x03\x14\0\x01"),
+        "refused, it is encrypted",
+    ),
+    "zip cut": (lambda p: changed_zip(p, b"PK\x05\x06", b""), "not a readable archive"),
+    "long name": (lambda p: a_zip(p, "a/" * 999 + "a.png"), "names that are too long"),
+    "sparse": (lambda p: a_tar(p, type=tarfile.GNUTYPE_SPARSE), "holds a sparse file"),
+    "negative size": (
+        lambda p: a_tar(p, pax_headers={"size": "-1536"}),
+        "refused, it holds a file of negative size",
+    ),
+    "links out": (links_out, "no images found; expected train/<class>/<image>"),
+    "links out, counted": (links_out, "; 3 links that lead out of the folder were left out"),
+    "loop": (loop, "expected a path (Symlink loop"),
+    "device": (mine("/dev/zero"), "expected a file or folder, got a device, pipe or socket"),
+    "pipe as npz": (lambda p: mine(pipe(p, "a.npz")), "got a device, pipe or socket"),
+    "pipe as archive": (lambda p: mine(pipe(p, "a.tar.gz")), "got a device, pipe or socket"),
+    "pipe in a folder": (
+        lambda p: mine(pipe(p, "a.png").parent),
+        "1 devices, pipes or sockets were left out",
+    ),
+    "pipe as IDX": (lambda p: mine(pipe(p, "train-images-idx3-ubyte").parent), "no images found"),
+    "bombs": (
+        lambda p: folder(p, dict.fromkeys(tree(), bomb(50_000))),
+        "pictures: none of 12 images can be decoded",
+    ),
+    "class with an escape": (
+        lambda p: folder(p, tree(n=2, classes=["a\x1b[2J\n", "\u202ec"])),
+        r"too few of class a\x1b[2J\n (2), \u202ec (2)",
+    ),
+    "long class names": (
+        lambda p: bad_npz(p, class_names=["a" * 9999] * 3),
+        "expected different class_names, got aaa",
+    ),
+    "path that is no text": (mine("/in\udcff"), r"got '/in\udcff', which is no UTF-8 text"),
+    "text that is none": (["--set", "layer=\udcff"], "layer: got '\\udcff', expected text"),
+    "home of nobody": (mine("~nobody-at-all/a.zip"), "Could not determine home directory"),
+    "path too long": (mine("/" + "a" * 9999), "expected a path (File name too long)"),
+    "data set name with an escape": (["--datasets", "\x1b[2J"], "letters, digits"),
+    "data set name with HTML": (["--datasets", "<b>"], "got '<b>', expected a name of letters"),
+    "data set name with lines": (["--datasets", "a\nb"], "expected a name of letters"),
+    "data set name with code": (["--datasets", "a'+1"], "expected a name of letters"),
+    "data set called raw": (["--datasets", "raw"], "not 'raw'"),
+    "option with lines": (["--a\nb"], "unrecognized arguments: --a\\nb"),
+    "seed too long": (["--seeds", "9" * 5000], "expected whole numbers"),
+    "model that is a pipe": (
+        lambda p: ["--model", str(pipe(p, "own.keras"))],
+        "expected a .keras or .h5 file",
+    ),
+    "model with code": (
+        lambda p: keras_file(p, module="os", class_name="system", config={"command": "touch own"}),
+        "own.keras cannot be loaded safely: it asks for os.system; taken are only layers of Keras",
+    ),
 }
+
+OLD = {"reports/digits/old.json": b"[]", "data/digits/dataset.json": b"{}", "notes.txt": b"mine"}
+
+
+def contents(root):
+    """All that lies below a folder, with the bytes of the files."""
+    return {
+        path: os.readlink(path) if path.is_symlink() else path.is_file() and path.read_bytes()
+        for path in root.rglob("*")
+    }
 
 
 @pytest.mark.parametrize("case", BAD_INPUT)
-def test_bad_input_costs_one_line_and_leaves_nothing(tmp_path, case):
+def test_bad_input_costs_one_line_and_changes_nothing(tmp_path, case):
     arguments, message = BAD_INPUT[case]
     arguments = arguments(tmp_path) if callable(arguments) else arguments
-    result = run_all(*arguments, "--workspace", tmp_path / "workspace")
+    if list(BAD_INPUT).index(case) % 3 == 0:  # the others have no workspace yet
+        write_folder(tmp_path / "workspace", OLD)
+    before = contents(tmp_path)
+    place = tmp_path / "workspace"
+    result = run_all(*arguments, "--workspace", place, cwd=tmp_path, timeout=60)
     assert result.returncode == 2
-    assert message in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1
+    assert message in result.stderr and len(result.stderr) < 2500
+    assert len(result.stderr.strip().splitlines()) == 1 and result.stderr.strip().isprintable()
     assert result.stdout == ""
-    assert not (tmp_path / "workspace").exists()
+    assert contents(tmp_path) == before
 
 
 def test_a_workspace_that_is_a_file_is_refused(tmp_path):

@@ -18,7 +18,14 @@ from utils.datasets import (
     split,
 )
 from utils.freshness import status
-from utils.parameters import PRESETS, ParameterError, check, did_you_mean, template_parameters
+from utils.parameters import (
+    PRESETS,
+    ParameterError,
+    check,
+    did_you_mean,
+    is_text,
+    template_parameters,
+)
 from utils.pipeline import Job
 from utils.workspace import Workspace
 
@@ -27,7 +34,7 @@ def whole_numbers(name: str, words: Iterable[str]) -> list[int]:
     """Numbers from the command line."""
     words = list(words)
     for word in words:
-        if not re.fullmatch(r"-?[0-9]+", word):
+        if not re.fullmatch(r"-?[0-9]{1,18}", word):
             raise ParameterError(f"{name}: got {word!r}, expected whole numbers")
     return [int(word) for word in words]
 
@@ -61,8 +68,21 @@ def paths_of(
             )
         if name in found:
             raise ParameterError(f"{option} {name}: given twice")
-        found[name] = str(Path(path).expanduser().resolve())
+        found[name] = str(path_of(f"{option} {name}", path))
     return found
+
+
+def path_of(option: str, text: str) -> Path:
+    """An absolute path from the command line, which need not exist."""
+    try:
+        path = Path(text).expanduser().resolve()
+        path.exists()  # or its name is too long, or a folder above it may not be read
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user, or a loop
+        reason = getattr(error, "strerror", None) or error
+        raise ParameterError(f"{option}: got {text!r}, expected a path ({reason})") from None
+    if not is_text(str(path)):
+        raise ParameterError(f"{option}: got {str(path)!r}, which is no UTF-8 text; rename it")
+    return path
 
 
 def names(datasets: Iterable[str], raw: Mapping[str, str], workspace: Workspace) -> None:

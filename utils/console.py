@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from utils.freshness import UP_TO_DATE
-from utils.workspace import Workspace, read_json
+from utils.reporting import amount, read_record
+from utils.text import readable
+from utils.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,14 +117,12 @@ def closing_table(workspace: Workspace, jobs: Sequence[Job], seconds: float, ind
     """How each job stands, what its main number is, and where the reports are."""
     table = Table("state", "job", "seconds", "main number", box=None, pad_edge=False)
     for job in jobs:
-        try:
-            record = read_json(job.file(".json"))
-        except (FileNotFoundError, ValueError):
-            record = {"state": "not run"}
-        spent = record.get("resources", {}).get("wall_seconds")
+        record = read_record(job.file(".json")) or {"state": "not run"}
+        spent = record.get("resources")
         table.add_row(
             Text(record["state"], COLOURS.get(record["state"], "")), job.report.name,
-            f"{spent:.1f}" if spent else "", Text(record.get("says", "")),
+            amount(spent, "wall_seconds", "{:.1f}") if isinstance(spent, dict) else "",
+            Text(readable(record.get("says", ""))),
         )  # fmt: skip
     terminal = Terminal(highlight=False, width=None if sys.stdout.isatty() else 160)
     terminal.print()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from utils.text import readable
 from utils.workspace import ROOT, Workspace
 
 PROGRESS_MARK = "→ "
@@ -19,7 +20,7 @@ def progress(text: str) -> None:
 
     The last line a template says is its main number on the index page.
     """
-    print(f"{PROGRESS_MARK}{text}", flush=True)
+    print(f"{PROGRESS_MARK}{readable(text)}", flush=True)
 
 
 def ensure_inputs(paths: Iterable[Path], workspace: Workspace, **request: object) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from utils.model_files import load
 from utils.models import compile_model, ends_in_softmax, final_layer, logits_of
 from utils.seeds import rng
+from utils.text import readable
 
 if TYPE_CHECKING:
     import keras
@@ -45,11 +46,12 @@ def read_own_model(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged or carries code; if the model has several inputs or outputs, takes
-        in other images, gives other classes, ends in neither soft-max nor logits, or has no
+        If the file is damaged or carries code; if the model fails, has several inputs or outputs,
+        takes in other images, gives other classes, ends in neither soft-max nor logits, or has no
         gradients.
     """
     import keras
+    import tensorflow as tf
 
     model = load(path)
     try:
@@ -78,7 +80,11 @@ def read_own_model(
         fixed = keras.models.clone_model(model, input_tensors=keras.Input(shape, name="images"))
         fixed.set_weights(model.get_weights())
         model = fixed
-    _try(model, path, (2, *shape))
+    try:
+        _try(model, path, (2, *shape))
+    except tf.errors.OpError as error:  # such as more memory than there is
+        reason = readable(str(error).partition("\n")[0], 200)
+        raise ValueError(f"model file: {path} fails on two images ({reason})") from None
     return compile_model(model, learning_rate)
 
 

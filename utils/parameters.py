@@ -61,6 +61,15 @@ def as_text(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def is_text(value: str) -> bool:
+    """Whether `value` can be written to a file: names of files may hold bytes that are no text."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """``", did you mean 'x'?"`` where a choice is close to `word`, else an empty string."""
     close = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1, cutoff=0.7)
@@ -201,6 +210,8 @@ def check(name: str, value: object, kind: type) -> object:
         raise ParameterError(f"{name}: got {value!r}, expected {_KINDS[kind]}")
     if kind is float and not math.isfinite(value):
         raise ParameterError(f"{name}: got {value!r}, expected a finite number")
+    if kind is str and not is_text(value):
+        raise ParameterError(f"{name}: got {value!r}, expected text that can be written as UTF-8")
     if wrong := RULES[name](value):
         shown = as_text(value) if isinstance(value, list) else value
         raise ParameterError(f"{name}: got {shown!r}, expected {wrong}")

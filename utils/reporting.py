@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from utils.text import readable
 from utils.workspace import Workspace, atomic, read_json
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 PAGES = Path(__file__).parent / "pages"
 THUMBNAILS = ("accuracy", "accuracy_adversarial")
 """Figures of each configuration that the index shows."""
+MAX_RECORD = 2**24
+"""Bytes of the largest JSON file that is looked at; records have some thousands."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,13 @@ def _how_made(record: Mapping) -> list[tuple[str, str]]:
     git, machine = made["git"] or {}, made["hardware"]
     cpus = f"{machine['cpus_usable']} of {machine['cpus']} CPUs"
     packages = [f"{name} {version}" for name, version in made["packages"].items() if version]
-    energy = _text(used, "energy_kwh", "{:.3f} Wh, ", 1000) + used["energy_method"]
+    energy = amount(used, "energy_kwh", "{:.3f} Wh, ", 1000) + used["energy_method"]
     rows = {
         "started": _time(record["started"]),
         "ended": _time(record["ended"]),
-        "took": _text(used, "wall_seconds", "{:.1f} s"),
-        "processor time": _text(used, "cpu_seconds", "{:.1f} s"),
-        "peak memory": _text(used, "memory_peak_mb", "{:.0f} MB"),
+        "took": amount(used, "wall_seconds", "{:.1f} s"),
+        "processor time": amount(used, "cpu_seconds", "{:.1f} s"),
+        "peak memory": amount(used, "memory_peak_mb", "{:.0f} MB"),
         "energy": energy,
         "seed": "" if record["seed"] is None else str(record["seed"]),
         "git commit": git.get("commit", "") + (", with changes" if git.get("changed") else ""),
@@ -115,12 +118,6 @@ def _how_made(record: Mapping) -> list[tuple[str, str]]:
 
 def _time(text: str) -> str:
     return text.replace("T", " ").replace("+00:00", " UTC")
-
-
-def _text(usage: Mapping, name: str, form: str, factor: float = 1) -> str:
-    """A measured number in words; nothing if it is not known."""
-    value = usage.get(name)
-    return "" if value is None or math.isnan(value) else form.format(factor * value)
 
 
 def _is_parameters(cell: Mapping) -> bool:
@@ -140,7 +137,7 @@ def write_index(workspace: Workspace) -> Path:
     from jinja2 import Environment, FileSystemLoader
 
     root = workspace.reports_root
-    records = {path: _read_record(path) for path in sorted(root.rglob("[!.]*.json"))}
+    records = {path: read_record(path) for path in sorted(root.rglob("[!.]*.json"))}
     jobs = [_row(path, record, root) for path, record in records.items() if record]
     names = sorted({job["dataset"] for job in jobs if job["dataset"]})
     sections = [
@@ -158,8 +155,7 @@ def write_index(workspace: Workspace) -> Path:
             {"name": "all data sets", "jobs": overall, "thumbnails": _thumbnails(workspace, "")}
         )
     failures = [job for job in jobs if job["state"] == "failed"]
-    recommendation = root / "recommendation.json"
-    answer = read_json(recommendation).get("text", "") if recommendation.exists() else ""
+    answer = _text(_read(root / "recommendation.json"), "text", 5000)
     page = Environment(loader=FileSystemLoader(PAGES), autoescape=True).get_template(
         "index.html.j2"
     )
@@ -174,36 +170,68 @@ def write_index(workspace: Workspace) -> Path:
     return root / "index.html"
 
 
-def _read_record(path: Path) -> dict | None:
-    """A job's record; None for any other file."""
+def _read(path: Path) -> dict:
+    """A JSON file of any content, as it may come with a stranger's workspace; {} if useless."""
     try:
-        record = read_json(path)
+        small = path.is_file() and path.stat().st_size < MAX_RECORD
+        content = read_json(path) if small else {}
     except (OSError, ValueError):
-        return None
-    known = isinstance(record, dict) and {"name", "step", "state", "dataset"} <= record.keys()
-    return record if known else None
+        content = {}
+    return content if isinstance(content, dict) else {}
+
+
+def read_record(path: Path) -> dict | None:
+    """A job's record; None for any other file."""
+    from utils.parameters import RULES
+
+    record = _read(path)
+    known = all(isinstance(record.get(key), str) for key in ("name", "step", "state", "dataset"))
+    named = known and (not record["dataset"] or not RULES["dataset"](record["dataset"]))
+    return record if named else None
 
 
 def _row(path: Path, record: Mapping, root: Path) -> dict[str, object]:
-    usage = record.get("resources", {})
-    error = record.get("error") or {}
-    place = f"cell {error.get('cell')}" if error.get("cell") else "outside a cell"
+    usage, error = _mapping(record, "resources"), _mapping(record, "error")
+    place = f"cell {_text(error, 'cell')}" if error.get("cell") else "outside a cell"
     page = path.with_suffix(".html")
     return {
-        "name": record["name"],
+        "name": _text(record, "name"),
         "dataset": record["dataset"],
-        "step": record["step"],
-        "title": path.stem
-        + (f" (seed {record['seed']})" if record.get("seed") is not None else ""),
-        "state": record["state"],
-        "seconds": _text(usage, "wall_seconds", "{:.1f}"),
-        "memory": _text(usage, "memory_peak_mb", "{:.0f} MB"),
-        "energy": _text(usage, "energy_kwh", "{:.3f} Wh", 1000),
-        "numbers": record.get("says", ""),
-        "link": page.relative_to(root).as_posix() if page.exists() else "",
-        "where": place + (f", section {error['section']}" if error.get("section") else ""),
-        "error": error.get("error", ""),
+        "step": _text(record, "step"),
+        "title": readable(path.stem)
+        + (f" (seed {_text(record, 'seed')})" if record.get("seed") is not None else ""),
+        "state": _text(record, "state"),
+        "seconds": amount(usage, "wall_seconds", "{:.1f}"),
+        "memory": amount(usage, "memory_peak_mb", "{:.0f} MB"),
+        "energy": amount(usage, "energy_kwh", "{:.3f} Wh", 1000),
+        "numbers": _text(record, "says"),
+        "link": _href(page, root) if page.exists() else "",
+        "where": place + (f", section {_text(error, 'section')}" if error.get("section") else ""),
+        "error": _text(error, "error"),
     }
+
+
+def _mapping(record: Mapping, key: str) -> Mapping:
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def amount(record: Mapping, key: str, form: str, factor: float = 1) -> str:
+    """A measured number in words; nothing if it is not known."""
+    value = record.get(key)
+    known = isinstance(value, int | float) and 0 < value < 1e12  # also false for NaN
+    return form.format(factor * value) if known else ""
+
+
+def _text(record: Mapping, key: str, most: int = 1000) -> str:
+    value = record.get(key)
+    shown = str(value)[:most] if isinstance(value, str | int | float) else ""
+    return "\n".join(map(readable, shown.splitlines()))
+
+
+def _href(path: Path, root: Path) -> str:
+    """A link to a file; quoted, as a name such as ``javascript:x.html`` would be more than that."""
+    return quote(path.relative_to(root).as_posix(), errors="surrogateescape")
 
 
 def _thumbnails(workspace: Workspace, dataset: str) -> list[dict[str, str]]:
@@ -213,9 +241,9 @@ def _thumbnails(workspace: Workspace, dataset: str) -> list[dict[str, str]]:
     found = [folder / f"{name}.png" for name in names if (folder / f"{name}.png").exists()]
     return [
         {
-            "name": path.stem.removeprefix(f"{dataset}_").replace("_", " "),
-            "source": path.relative_to(root).as_posix(),
-            "link": path.with_suffix(".svg").relative_to(root).as_posix(),
+            "name": readable(path.stem).removeprefix(f"{dataset}_").replace("_", " "),
+            "source": _href(path, root),
+            "link": _href(path.with_suffix(".svg"), root),
         }
         for path in found
     ]

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.raw.base import Raw
+from utils.raw.base import MAX_CLASS_NAME, Raw
+from utils.text import readable
 from utils.workspace import Workspace, atomic, read_json, write_json
 
 SPLITS = ("train", "val", "test")
@@ -66,13 +67,28 @@ def describe(dataset: str, workspace: Workspace | str | Path = "") -> dict:
     """What ``dataset.json`` says: class names, image shape, number of images in each split."""
     path = _as_workspace(workspace).data(dataset) / "dataset.json"
     try:
-        return read_json(path)
+        return _checked(read_json(path))
     except FileNotFoundError:
         raise ValueError(f"{path}: not found; step 0.0 makes it") from None
     except ValueError as error:
         raise ValueError(
             f"{path}: not readable ({error}); run step 0.0 again with --force"
         ) from None
+
+
+def _checked(about: object) -> dict:
+    """What a ``dataset.json`` must hold; it may come with a stranger's workspace."""
+    try:
+        names, shape, sizes = (about[key] for key in ("class_names", "image_shape", "n_images"))
+        counts = [*shape, *(sizes[split] for split in SPLITS)]
+        whole = all(type(count) is int and count >= 0 for count in counts)
+        whole = whole and len(shape) == 3 and about["n_classes"] == len(names) > 0
+        names = [readable(name, MAX_CLASS_NAME) for name in names]
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise ValueError("not what step 0.0 writes")
+    return {**about, "class_names": names}
 
 
 def load_splits(dataset: str, workspace: Workspace | str | Path = "") -> Splits:

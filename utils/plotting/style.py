@@ -42,6 +42,7 @@ STYLE: dict[str, Any] = {
     "lines.markersize": 5,
     "image.cmap": "gray",
     "image.interpolation": "nearest",
+    "text.parse_math": False,  # a class may be called $x$
     "svg.fonttype": "none",  # text stays text: searchable, editable
     "svg.hashsalt": "figures",  # ids, and hence files, are the same each time
     "pdf.fonttype": 42,

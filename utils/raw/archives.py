@@ -11,8 +11,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from utils.raw.layout import is_image
+from utils.text import readable
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 MAX_IMAGE = 256 * 2**20
@@ -21,6 +23,9 @@ MAX_TOTAL = 64 * 2**30
 """Largest unpacked size of all that an archive holds, in bytes."""
 MAX_HEADER = 2**20
 """Largest size of a name or other fact about a member, which is read whole, in bytes."""
+MAX_NAME, MAX_NAMES = 1000, 2**28
+"""Longest name, in characters, and largest size of all names, in bytes: a small archive can hold
+millions of empty files, each of which takes memory."""
 
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError,
            zipfile.BadZipFile, NotImplementedError, ValueError)  # fmt: skip
@@ -46,17 +51,20 @@ def members(path: Path) -> tuple[list[str], int]:
         If the archive is damaged, encrypted or too large, or a name points outside of it.
     """
     names: dict[str, None] = {}
-    n_special, total = 0, 0
+    n_special, total, listed = 0, 0, 0
     with _explained(path):
-        for name, size, special in _headers(path):
+        for name, size, kind in _headers(path):
             total += size
+            listed += 128 + len(name)  # about what Python takes for it
+            if listed > MAX_NAMES or len(name) > MAX_NAME:
+                raise _Refused("holds too many files, or names that are too long")
             image = size if is_image(_plain(name)) else 0  # others are not read
             for unpacked, most, what in ((image, MAX_IMAGE, name), (total, MAX_TOTAL, "all")):
                 if unpacked > most:
                     raise _Refused(f"unpacks to more than {most / 2**20:,.0f} MiB for {what}")
-            if special:
+            if kind == "special":
                 n_special += 1
-            else:
+            elif kind == "file":
                 names[_safe(name)] = None
     return list(names), n_special
 
@@ -75,6 +83,7 @@ def contents(path: Path, wanted: Mapping[str, int]) -> Iterator[tuple[int, bytes
         else:
             with tarfile.open(path, "r|*", tarinfo=_Header) as archive:
                 for info in archive:
+                    archive.members.clear()
                     if info.isreg() and (number := wanted.get(_plain(info.name))) is not None:
                         yield number, archive.extractfile(info).read()
 
@@ -97,6 +106,16 @@ class _Header(tarfile.TarInfo):
             raise _Refused(f"holds a header of more than {MAX_HEADER / 2**20:,.0f} MiB")
         return header
 
+    def _block(self, count: int) -> int:
+        if count < 0:  # tarfile would go back, and read the same header for ever
+            raise _Refused("holds a file of negative size")
+        return super()._block(count)
+
+    def _proc_sparse(self, *_: object) -> NoReturn:
+        raise _Refused("holds a sparse file")  # its map, of any length, is read into memory
+
+    _proc_gnusparse_10 = _proc_sparse
+
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
@@ -115,24 +134,28 @@ def _is_zip(path: Path) -> bool:
     return path.name.lower().endswith(".zip")
 
 
-def _headers(path: Path) -> Iterator[tuple[str, int, bool]]:
-    """Name, unpacked size, and whether it is a link or device, of all but the folders."""
+def _headers(path: Path) -> Iterator[tuple[str, int, str]]:
+    """Name, unpacked size and kind of each member; "special" is a link or a device."""
     if _is_zip(path):
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 if info.flag_bits & 0x1:
                     raise _Refused("is encrypted; unpack it and give the folder")
-                if not info.is_dir():
-                    yield info.filename, info.file_size, stat.S_ISLNK(info.external_attr >> 16)
+                link = stat.S_ISLNK(info.external_attr >> 16)
+                kind = "folder" if info.is_dir() else "special" if link else "file"
+                yield info.filename, info.file_size, kind
     else:
+        n = 0
         with tarfile.open(path, tarinfo=_Header) as archive:
             for info in archive:
-                if not info.isdir():
-                    yield info.name, info.size, not info.isreg()
+                archive.members.clear()  # it would keep them all, to extract links
+                n += 1
+                kind = "folder" if info.isdir() else "file" if info.isreg() else "special"
+                yield info.name, info.size, kind
             # A damaged header ends the loop like the block of zeros at the end of an archive.
             archive.fileobj.seek(archive.offset)
             if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError(f"damaged or cut after {len(archive.getnames()):,} files")
+                raise tarfile.ReadError(f"damaged or cut after {n:,} files")
 
 
 def _content_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
@@ -150,5 +173,5 @@ def _plain(name: str) -> str:
 def _safe(name: str) -> str:
     plain = _plain(name)
     if plain.startswith("/") or ".." in plain.split("/") or re.match(r"[A-Za-z]:", plain):
-        raise _Refused(f"holds a file that points outside: {name}")
+        raise _Refused(f"holds a file that points outside: {readable(name, 200)}")
     return plain

@@ -97,6 +97,11 @@ def read_npz(path: Path) -> Arrays:
     except (OSError, ValueError, EOFError, TypeError, MemoryError, RuntimeError, SyntaxError,
             zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         reason = " ".join(str(error).split()) or type(error).__name__
+        if reason.startswith("Object arrays"):
+            raise ValueError(
+                f"raw file {path}: not a readable .npz file: it holds Python objects, which may "
+                "carry code; save numbers, and class_names as np.array(names, dtype=str)"
+            ) from None
         raise ValueError(f"raw file {path}: not a readable .npz file ({reason})") from None
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):

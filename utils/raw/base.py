@@ -9,8 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.text import readable
+
 Shape = tuple[int, int, int]
 """Height, width, channels."""
+
+MAX_CLASS_NAME = 100
+"""Characters of a class name that are kept; no figure or table has room for more."""
 
 Tell = Callable[[str], None]
 """Takes a line of progress, such as `utils.notebook.progress`."""
@@ -38,6 +43,12 @@ class Raw(ABC):
     """(n,) int64: images with the same number show the same object; None if nothing says so"""
     notes: list[str] = field(default_factory=list)
     """What was left out, and other things a reader should know."""
+
+    def __post_init__(self) -> None:
+        """Names may come from a stranger: from here on they can be shown anywhere."""
+        self.class_names = [readable(name, MAX_CLASS_NAME) for name in self.class_names]
+        self.source = readable(self.source)
+        self.notes = [readable(note) for note in self.notes]
 
     @abstractmethod
     def found_shape(self) -> Shape:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -86,7 +88,7 @@ def read_files(path: Path) -> ImageFiles:
     places: dict[str, tuple[Path, str]] = {}
     notes, empty, others = [], [], []
     if path.is_dir():
-        files, empty = walk(path)
+        files, empty, notes = walk(path)
         places = {name: (path, name) for name in files if is_image(name)}
         others += files
         packed = [p for name in files if archives.is_archive(p := path / name) and "/" not in name]
@@ -109,10 +111,11 @@ def read_files(path: Path) -> ImageFiles:
         listed = ", ".join(f"{count:,} {suffix}" for suffix, count in kinds.items())
         notes.append(f"files of kinds that are not understood were left out: {listed}")
     if not places:
+        also = "".join(f"; {note}" for note in notes)
         raise ValueError(
             f"raw images {path}: no images found; expected train/<class>/<image>, "
             "<class>/<image>, an archive of these, an .npz file or IDX files; images are files "
-            f"with {' '.join(IMAGE_SUFFIXES)}"
+            f"with {' '.join(IMAGE_SUFFIXES)}{also}"
         )
     try:
         layout = arrange(list(places))
@@ -127,10 +130,22 @@ def read_files(path: Path) -> ImageFiles:
     )  # fmt: skip
 
 
-def walk(folder: Path) -> tuple[list[str], list[str]]:
-    """Files below a folder that are not hidden, and folders without any, relative to it.
+class Listing(NamedTuple):
+    """What lies below a folder, relative to it."""
 
-    Links are followed (the user made them), but no folder twice; a link comes last.
+    files: list[str]
+    """Those that are not hidden."""
+    empty: list[str]
+    """Folders without any."""
+    left_out: list[str]
+    """Why some files are not among them, in words."""
+
+
+def walk(folder: Path) -> Listing:
+    """Files below a folder, and folders without any, relative to it.
+
+    The folder may itself be a link. Links in it are followed as long as they stay in it, but no
+    folder twice; a link comes last. What is no file (a device, a pipe) is never opened.
 
     Raises
     ------
@@ -141,19 +156,40 @@ def walk(folder: Path) -> tuple[list[str], list[str]]:
     def stop(error: OSError) -> None:
         raise ValueError(f"raw images {error.filename}: can't be read ({error.strerror})")
 
-    files, empty, seen = [], [], set()
+    top = os.path.realpath(folder)
+    files, empty, seen, kinds = [], [], set(), Counter()
     for root, folders, names in os.walk(folder, onerror=stop, followlinks=True):
         if (real := os.path.realpath(root)) in seen:
             folders.clear()
             continue
         seen.add(real)
+        kind_of = {
+            name: _kind(os.path.join(root, name), top)
+            for name in (*folders, *names) if not name.startswith(".")
+        }  # fmt: skip
+        kinds.update(kind_of.values())
         folders[:] = sorted(
-            (name for name in folders if not name.startswith(".")),
-            key=lambda name: (os.path.islink(os.path.join(root, name)), name),
+            (name for name in folders if kind_of.get(name) in ("", "link")),
+            key=lambda name: (kind_of[name], name),
         )
         here = Path(root).relative_to(folder).as_posix()
-        names = sorted(name for name in names if not name.startswith("."))
+        names = sorted(name for name in names if kind_of.get(name) in ("", "link"))
         files += [name if here == "." else f"{here}/{name}" for name in names]
         if not names and not folders:
             empty.append(here)
-    return files, empty
+    left_out = [f"{kinds[kind]:,} {kind} were left out" for kind in (_OUT, _DEVICE) if kinds[kind]]
+    return Listing(files, empty, left_out)
+
+
+_OUT, _DEVICE = "links that lead out of the folder", "devices, pipes or sockets"
+
+
+def _kind(path: str, top: str) -> str:
+    """Whether a path below `top` is a link that stays there, or something to be left out."""
+    link = os.path.islink(path)
+    if link and os.path.commonpath([top, os.path.realpath(path)]) != top:
+        return _OUT
+    with suppress(OSError):  # a link to nothing: an image that can't be decoded
+        if stat.S_IFMT(os.stat(path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            return _DEVICE
+    return "link" if link else ""

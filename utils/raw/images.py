@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from utils.raw.base import Broken, Shape, Tell
+from utils.text import readable
 
 BATCH, BATCH_BYTES = 256, 32 * 2**20
 """Images a task of the process pool, and the size of their files from which on they are enough."""
@@ -128,7 +129,7 @@ def decode_all(
     for numbers, images, failures in _decoded(contents, shape, len(into)):
         into[numbers] = images
         missing[[*numbers, *failures]] = False
-        broken |= {number: Broken(name_of(number), why) for number, why in failures.items()}
+        broken |= {n: _broken(name_of(n), why) for n, why in failures.items()}
         _not_too_many(broken, max_broken)
         if tell and time.monotonic() - last > 3:
             tell(f"{len(into) - missing.sum():,} of {len(into):,} images decoded")
@@ -136,9 +137,13 @@ def decode_all(
     if told:
         tell(f"{len(into):,} of {len(into):,} images decoded")
     for number in map(int, np.flatnonzero(missing)):
-        broken[number] = Broken(name_of(number), "no longer there")
+        broken[number] = _broken(name_of(number), "no longer there")
     _not_too_many(broken, max_broken)
     return broken
+
+
+def _broken(name: str, why: str) -> Broken:
+    return Broken(readable(name, 200), readable(why, 200))
 
 
 def _not_too_many(broken: Mapping[int, Broken], max_broken: int) -> None:

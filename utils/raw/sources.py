@@ -44,6 +44,10 @@ def open_raw(path: Path) -> Raw:
         raise ValueError(f"raw file {path}: not found; give the path of a folder or file")
     if path.is_dir():
         return _open_folder(path)
+    if not path.is_file():  # to open it might wait forever
+        raise ValueError(
+            f"raw file {path}: expected a file or folder, got a device, pipe or socket"
+        )
     if path.suffix.lower() == ".npz":
         return read_npz(path)
     if archives.is_archive(path):
@@ -57,7 +61,7 @@ def open_raw(path: Path) -> Raw:
 
 
 def _open_folder(path: Path) -> Raw:
-    files, _ = walk(path)
+    files, *_ = walk(path)
     idx = idx_files(files)
     npz = [name for name in files if name.endswith(".npz")]
     images = [n for n in files if is_image(n) or (archives.is_archive(path / n) and "/" not in n)]
