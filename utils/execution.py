@@ -163,6 +163,14 @@ def last_words(job: Job) -> str:
     return ""
 
 
+def state_in(job: Job, run_id: str) -> str:
+    """The state that a job's record tells, if it is of this run, else an empty string."""
+    with suppress(OSError, ValueError, AttributeError):
+        record = read_json(job.file(".json"))
+        return str(record.get("state", "")) if record.get("run") == run_id else ""
+    return ""
+
+
 def _end_with(parent: int) -> None:
     """End this process, and so its kernel, when the process that started it is gone."""
     while os.getppid() == parent:
@@ -185,7 +193,7 @@ def main(
         return 0
     job.report.parent.mkdir(parents=True, exist_ok=True)
     job.remove_fragments()
-    if rule == "force":
+    if rule == "force" and not state_in(job, run_id):  # else a worker was lost that had begun
         job.forget()
     if job.file(".log").exists():
         os.truncate(job.file(".log"), 0)

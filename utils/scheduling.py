@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from utils import forkserver, provenance, worker
-from utils.execution import describe_error, identity, last_words
+from utils.execution import describe_error, identity, last_words, state_in
 from utils.lock import Lock
 from utils.pipeline import Job
 from utils.reporting import Links
@@ -131,7 +131,7 @@ def run(
             with suppress(Exception):  # the scheduler may be gone
                 client.unregister_worker_plugin(runner.name)  # which stops what is running
             for job in jobs:
-                if _is_running(job, run_id):
+                if state_in(job, run_id) == "running":
                     _record(job, {**identity(job), "state": "interrupted"})
 
 
@@ -158,7 +158,8 @@ def _run_all(
             elif futures[job.name].done():
                 outcomes[job.name] = _outcome(job, futures[job.name], run_id)
         running = [j for j in jobs if j.name in futures.keys() - outcomes.keys()]
-        on_poll(outcomes, {j.name: last_words(j) for j in running if _is_running(j, run_id)})
+        begun = [j for j in running if state_in(j, run_id) == "running"]
+        on_poll(outcomes, {j.name: last_words(j) for j in begun})
         time.sleep(POLL_SECONDS)
     return outcomes
 
@@ -201,13 +202,6 @@ def _failed(job: Job, detail: str, seconds: float = 0.0) -> Outcome:
 def _record(job: Job, content: dict) -> None:
     with suppress(OSError):  # a full disk: the next run finds the job unfinished all the same
         write_json(job.file(".json"), content)
-
-
-def _is_running(job: Job, run_id: str) -> bool:
-    with suppress(OSError, ValueError, AttributeError):
-        record = read_json(job.file(".json"))
-        return record.get("run") == run_id and record["state"] == "running"
-    return False
 
 
 def _task(job: Job, links: Links, run_id: str, rule: str, gpus: int) -> Task:

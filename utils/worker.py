@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -177,7 +177,7 @@ class Runner(WorkerPlugin):
             _kill(process)
 
     @contextmanager
-    def _gpus_for(self, task: Task):
+    def _gpus_for(self, task: Task) -> Iterator[dict[str, str]]:
         """The job's environment, with GPUs that no other job of this worker has meanwhile."""
         with self._lock:
             gpus, self._gpus = self._gpus[: task.gpus], self._gpus[task.gpus :]
@@ -188,7 +188,7 @@ class Runner(WorkerPlugin):
             with self._lock:
                 self._gpus += gpus
 
-    def _run(self, key: str, task: Task, environment: dict, start) -> int | None:
+    def _run(self, key: str, task: Task, environment: dict, start: Callable) -> int | None:
         """Exit code of the job's process once it has ended; None if jobs are being stopped."""
         with self._lock:
             if self._stopped:
