@@ -225,9 +225,11 @@ def run_jobs(everything: list, jobs: list, lock: Lock, options: argparse.Namespa
                 waiting, links_between(shown), lock, cluster(waiting, options), rule,
                 console.show, console.say,
             )  # fmt: skip
-            code = int(any(o.state in ("failed", "not run") for o in outcomes.values()))
+            code = int(any(o.state not in ("done", UP_TO_DATE) for o in outcomes.values()))
         except scheduling.ClusterError as error:
             console.close()
+            if isinstance(error, scheduling.ClusterLost):
+                write_index(lock.workspace)
             return refuse(error, error.code)
         except KeyboardInterrupt:
             write_index(lock.workspace)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -19,7 +20,7 @@ from tests.notebooks import make_job, run_jobs
 from utils.freshness import status
 from utils.lock import Lock, Locked
 from utils.results import COST, read_results
-from utils.workspace import Workspace, read_json
+from utils.workspace import Workspace, atomic, read_json
 
 OPTIONS = ["--preset", "smoke", "--configurations", "2", "--metrics", "dsa", "random",
            "--set", "points=6", "n_images=600", "--steps", "0", "1", "2", "3"]  # fmt: skip
@@ -188,6 +189,15 @@ def test_a_full_disk_is_said_and_the_next_run_goes_on(tmp_path):
     assert "Traceback" not in result.stdout + result.stderr
     for path in out.rglob("[!.]*.json"):
         json.loads(path.read_text())
+
+
+def test_a_write_that_finds_no_room_says_so_whatever_the_library_says(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        with atomic(tmp_path / "file"):
+            raise OSError("157286400 requested and 49283072 written")  # as NumPy says it
+    assert caught.value.filename == str(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_job_whose_report_was_cut_runs_again(tmp_path):

@@ -674,13 +674,20 @@ def test_no_best_or_all_models_are_kept(data, model, trainer, order, tmp_path):
     assert hits.mean() == pytest.approx(table["val_accuracy"][best])
 
 
-def test_a_model_that_is_wanted_but_gone_is_made_again(data, model, trainer, order, tmp_path):
+def test_a_model_that_is_wanted_but_gone_or_damaged_is_made_again(
+    data, model, trainer, order, tmp_path
+):
     options = {**OPTIONS, "trainer": trainer, "metric": "nc", "curve_file": tmp_path / "c.json"}
     whole = retrain(model, 2, order, data, **options)
     for keep, expected in (("best", 1), ("all", 4)):
         table = retrain(model, 2, order, data, keep_models=keep, models_dir=tmp_path, **options)
         same(whole, table)
         assert len(list(tmp_path.glob("*.keras"))) == expected
+    file = tmp_path / "c2_nc_p3.keras"
+    before = file.read_bytes()
+    file.write_bytes(before[:-9] + b"?" + before[-8:])
+    retrain(model, 2, order, data, keep_models="all", models_dir=tmp_path, **options)
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize(

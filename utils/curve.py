@@ -16,7 +16,7 @@ import numpy as np
 from utils import models
 from utils.provenance import checksum, code_hash, facts, now
 from utils.results import results_table
-from utils.workspace import read_json, write_json
+from utils.workspace import read_json, sha256, write_json
 
 if TYPE_CHECKING:
     import keras
@@ -65,9 +65,9 @@ class Curve:
         self.path, self.signature, self.keep, self.prefix = path, signature, keep, prefix
         self.models_dir = Path(models_dir) if models_dir else None
         self._made = {**facts(), "started": now()}
-        self.rows, self.provenance = self._read()
-        # A point whose model is wanted but gone is computed again.
-        for point in [p for p in self._wanted() if not self._model_file(p).is_file()]:
+        self.rows, self.provenance, self.models = self._read()
+        # A point whose model is wanted but gone or damaged is computed again.
+        for point in [p for p in self._wanted() if not self._has_model(p)]:
             del self.rows[point]
         self._remove_models()
 
@@ -79,24 +79,28 @@ class Curve:
         about["ended"] = now()
         if point in self._wanted():
             models.save(model, self._model_file(point))
+            self.models[str(point)] = sha256(self._model_file(point))
         if self.path:
             content = {"signature": self.signature, "provenance": self.provenance}
+            content["models"] = self.models
             content["rows"] = list(self.rows.values())
             write_json(self.path, {"sha256": checksum(content), **content})
         self._remove_models()
 
-    def _read(self) -> tuple[dict[int, dict], dict[str, dict]]:
-        """Rows and their provenance, if the file is whole and of this signature."""
+    def _read(self) -> tuple[dict[int, dict], dict[str, dict], dict[str, str]]:
+        """Rows, provenance, hashes of models, if the file is whole and of this signature."""
+        nothing: tuple[dict, dict, dict] = {}, {}, {}
         if not self.path:
-            return {}, {}
+            return nothing
         try:
             content = _read_whole(self.path)
             if content["signature"] != self.signature:
-                return {}, {}
+                return nothing
             rows = results_table(content["rows"]).to_dict("records")
-        except (OSError, ValueError):  # not there, damaged, or of an older version
-            return {}, {}
-        return {row["point"]: row for row in rows}, content["provenance"]
+            models_of = content["models"]
+        except (OSError, ValueError, KeyError):  # not there, damaged, or of an older version
+            return nothing
+        return {row["point"]: row for row in rows}, content["provenance"], models_of
 
     def _wanted(self) -> set[int]:
         """Points whose models are to be on disk."""
@@ -106,6 +110,10 @@ class Curve:
         if self.keep == "all":
             return {row["point"] for row in retrained}
         return {max(retrained, key=lambda row: (row["val_accuracy"], -row["point"]))["point"]}
+
+    def _has_model(self, point: int) -> bool:
+        path = self._model_file(point)
+        return path.is_file() and sha256(path) == self.models.get(str(point))
 
     def _model_file(self, point: int) -> Path:
         return self.models_dir / f"{self.prefix}_p{point}.keras"

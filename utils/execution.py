@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from utils.freshness import fingerprint, hashes, status
+from utils.lock import running
 from utils.notebook import PROGRESS_MARK
 from utils.pipeline import Job
 from utils.provenance import facts, now
@@ -40,7 +41,7 @@ def execute(job: Job, links: Links, run_id: str, kernel: ForkedKernel | None = N
 
     record = {
         "run": run_id, **identity(job), "state": "running", "started": now(), "outputs": {},
-        "provenance": facts(), **fingerprint(job),
+        "provenance": facts(), **fingerprint(job, reread=True),
     }  # fmt: skip
     write_json(job.file(".json"), record)
     country = str(job.parameters.get("country", "ESP"))
@@ -171,9 +172,13 @@ def state_in(job: Job, run_id: str) -> str:
     return ""
 
 
-def _end_with(parent: int) -> None:
-    """End this process, and so its kernel, when the process that started it is gone."""
-    while os.getppid() == parent:
+def _end_with(parent: int, job: Job, run_id: str) -> None:
+    """End this process, and so its kernel, when its run is over.
+
+    That is, when the process that started it is gone, or another run has taken the workspace: on
+    another machine, one may not have noticed yet that its run has died.
+    """
+    while os.getppid() == parent and running(job.workspace) in (run_id, ""):
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -188,12 +193,13 @@ def main(
     int
         Exit code: 0 if the job is done, or was; a job that was leaves its record as it is.
     """
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    if status(job, rule, reread=True).up_to_date:
+    threading.Thread(target=_end_with, args=(parent, job, run_id), daemon=True).start()
+    before = state_in(job, run_id)  # if the worker was lost that it ran on
+    if before == "done" or status(job, rule, reread=True).up_to_date:
         return 0
     job.report.parent.mkdir(parents=True, exist_ok=True)
     job.remove_fragments()
-    if rule == "force" and not state_in(job, run_id):  # else a worker was lost that had begun
+    if rule == "force" and not before:
         job.forget()
     if job.file(".log").exists():
         os.truncate(job.file(".log"), 0)

@@ -22,6 +22,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -50,6 +51,8 @@ _ENVIRONMENT = {
 """What libraries read while they are imported. A job's own number of threads is set after."""
 
 _POLL_SECONDS = 0.05
+_IDLE_SECONDS = 600
+"""A server without processes ends after so long: its client may serve a run that has died."""
 
 
 # --- the client's side ---
@@ -138,6 +141,11 @@ class ForkServer:
             forked = self._forked[self._count] = Forked()
         return forked
 
+    @property
+    def alive(self) -> bool:
+        """Whether the server is still there: it ends when nothing is asked of it for long."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """End the server, and so its processes."""
         self._process.kill()
@@ -177,7 +185,10 @@ def main(connection: Connection, network: bool) -> None:
     light = [name for name in LIGHT if name != "codecarbon" or not _has_nvidia_gpu()]
     pending = [*light, *(NETWORK if network else ()), PROCESSOR]
     numbers: dict[int, int] = {}
-    while True:
+    busy = time.monotonic()
+    while time.monotonic() - busy < _IDLE_SECONDS:
+        if numbers or pending:
+            busy = time.monotonic()
         if connection.poll(0 if pending else _POLL_SECONDS):
             number, log, environment, needs_network, message = connection.recv()
             needed = {*light, *(NETWORK if needs_network else ())}

@@ -18,7 +18,7 @@ from utils.pipeline import Job
 from utils.provenance import code_hash
 from utils.raw.files import walk
 from utils.raw.sources import locate
-from utils.workspace import ROOT, Workspace, read_json
+from utils.workspace import ROOT, Workspace, read_json, sha256
 
 UP_TO_DATE = "up to date"
 
@@ -193,8 +193,13 @@ def _file_hash(path: Path, known: Mapping | None) -> dict[str, object]:
     seen = {"size": stat.st_size, "time": stat.st_mtime_ns}
     if known and all(known.get(k) == v for k, v in seen.items()):
         return dict(known)
-    with open(path, "rb") as file:
-        return {**seen, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {**seen, "sha256": _sha256_once(str(path), *seen.values())}
+
+
+@cache
+def _sha256_once(path: str, size: int, time: int) -> str:
+    """A file's hash; read once in a process, however many jobs use it."""
+    return sha256(path)
 
 
 def code_hashes(template: Path) -> dict[str, str]:

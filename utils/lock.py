@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import time
@@ -16,6 +17,17 @@ from utils.workspace import Workspace, read_json, write_json
 
 class Locked(Exception):
     """Another run has the workspace; the message is one line that says which."""
+
+
+def running(workspace: Workspace) -> str:
+    """The id of the run that has the workspace, or had it last; empty if there was none."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return read_json(_mark(workspace))["run"]
+    return ""
+
+
+def _mark(workspace: Workspace) -> Path:
+    return workspace.reports_root / ".run.json"
 
 
 class Lock:
@@ -35,9 +47,9 @@ class Lock:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.run_id = f"{time.time():.3f}-{os.getpid()}"
-        self.mark: Path = workspace.reports_root / ".run.json"
-        self._lock = FileLock(workspace.reports_root / ".lock")
+        self.run_id = f"{time.time():.6f}-{os.getpid()}"
+        self.mark = _mark(workspace)
+        self._lock = FileLock(workspace.reports_root / ".lock", fallback_to_soft=False)
 
     def __enter__(self) -> Lock:
         """Take the workspace.
@@ -47,14 +59,24 @@ class Lock:
         Locked
             If another run has it.
         """
+        where = f"--workspace {self.workspace.root}"
         self.mark.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise Locked(
-                f"--workspace {self.workspace.root}: another run is at work in it"
-                f"{self._described()}; wait for its end, or choose another workspace"
+                f"{where}: another run is at work in it{self._described()}; wait for its end, or "
+                "choose another workspace"
             ) from None
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            raise Locked(
+                f"{where}: its file system knows no locks ({error.strerror}); mount it with them "
+                "(flock), or choose another workspace"
+            ) from None
+        for fragment in self.mark.parent.glob(".*-????????.*"):  # of files like this one
+            fragment.unlink(missing_ok=True)
         started = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
         about = {"run": self.run_id, "pid": os.getpid(), "host": platform.node()}
         write_json(self.mark, {**about, "started": started})

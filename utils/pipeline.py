@@ -88,7 +88,7 @@ class Job:
         root = self.workspace.root
         reports = [self.file(suffix) for suffix in (".ipynb", ".html", ".json")]
         for path in [root / pattern for pattern in self.outputs + self.unfinished] + reports:
-            for fragment in path.parent.glob(f".{path.stem}-????????{path.suffix}"):
+            for fragment in path.parent.glob(f".{path.stem}-????????{path.suffix or '.*'}"):
                 fragment.unlink(missing_ok=True)
 
     def file(self, suffix: str) -> Path:
@@ -183,8 +183,8 @@ def _files(step: Step, w: Workspace, p: Mapping, joins: bool) -> list[tuple[str,
     history = [] if p.get("own_model") else [w.models(d, seed) / "history.csv"]
     adversarial = [w.adversarial(d, seed) / "*.npy"]
     scores = [w.metrics(d, seed) / f"{m}.npy" for m in p.get("metrics", [])]
-    kept = [w.models(d, seed) / f"c{c}_{part}*.keras"]
-    kept = kept if p.get("keep_models", "none") != "none" else []
+    keeps = p.get("keep_models", "none") != "none" and not joins
+    kept = [w.models(d, seed) / f"c{c}_{part}*.keras"] if keeps else []
     tables = [
         w.results(dataset, run, configuration, part)
         for dataset in p.get("datasets", [d])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -179,8 +180,9 @@ class _Sampler(threading.Thread):
 
 
 def count_gpus() -> int:
-    """NVIDIA GPUs of this machine."""
-    return len(_nvidia_gpus())
+    """NVIDIA GPUs that this process may use."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return len(_nvidia_gpus()) if seen is None else len(seen.split(",")) if seen else 0
 
 
 def _nvidia_gpus() -> list:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from utils.workspace import atomic, read_json, write_json
+from utils.workspace import atomic, read_json, sha256, write_json
 
 KEY = ["dataset", "configuration", "metric", "seed", "point"]
 """What names a row: no two rows of a table have the same."""
@@ -123,7 +122,7 @@ def write_results(
         raise ValueError(f"results: provenance: expected facts about {', '.join(unknown)}")
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False)
-    about = {"table": Path(path).name, "sha256": _sha256(path), "parameters": dict(parameters)}
+    about = {"table": Path(path).name, "sha256": sha256(path), "parameters": dict(parameters)}
     about["provenance"] = {name: provenance[name] for name in named}
     write_json(about_file(path), about)
     return table
@@ -134,16 +133,11 @@ def about_file(path: str | Path) -> Path:
     return Path(path).with_suffix(".json")
 
 
-def _sha256(path: str | Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _check_unchanged(path: str | Path) -> None:
     """Refuse a table that is not what was written, if there is a file that tells."""
     if about_file(path).is_file():
         about = read_json(about_file(path))
-        if not isinstance(about, dict) or about.get("sha256") != _sha256(path):
+        if not isinstance(about, dict) or about.get("sha256") != sha256(path):
             raise ValueError(
                 f"not the table that {about_file(path).name} tells of; run step 3-4.1 again, or "
                 "remove that file to read the table as it is"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -257,7 +256,7 @@ def retrain(
     name = {"dataset": dataset, "configuration": configuration, "metric": metric, "seed": seed}
     settings = {**name, "points": points, "epochs": epochs, "batch_size": batch_size}
     settings |= {"learning_rate": learning_rate, "architecture": architecture_of(model)}
-    settings |= {"threads": models.threads(), "processor": platform.processor()}
+    settings |= {"threads": models.threads()}
     signature = signature_of(settings, [*original, *start, order, *vars(data).values()], _CODE)
     prefix = f"c{configuration}_{metric}"
     store = Curve(curve_file, signature, keep_models, models_dir, prefix)

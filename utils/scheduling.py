@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from distributed import CommClosedError
 
 from utils import forkserver, provenance, worker
 from utils.execution import describe_error, identity, last_words, state_in
@@ -22,7 +25,7 @@ from utils.workspace import ROOT, no_room, read_json, write_json
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-POLL_SECONDS = 0.25
+POLL_SECONDS, CLUSTER_POLL_SECONDS = 0.25, 2.0
 
 
 class ClusterError(Exception):
@@ -36,6 +39,9 @@ class ClusterLost(ClusterError):
     """The cluster is gone in the middle of a run."""
 
     code = 1
+
+
+LOST = "the scheduler is gone; what is finished is kept, the same command goes on from there"
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,17 @@ def run(
             run_id, _site(lock), any(job.step.network for job in jobs),
             threads if cluster.scheduler else 1,
         )  # fmt: skip
+        begun: set[str] = set()
+
+        def told(event: tuple[float, dict]) -> None:
+            if "begun" in event[1]:
+                begun.add(event[1]["begun"])
+            else:
+                say(f"Worker {event[1]['worker']} is not used: it {event[1]['refused']}")
+
         try:
             _admit(client, runner, cluster, say)
+            client.subscribe_topic(run_id, told)
 
             def submit(job: Job) -> Future:
                 gpus = cluster.gpus_per_job if job.step.network else 0
@@ -123,10 +138,18 @@ def run(
                 return client.submit(
                     # A function without a name, which is sent whole: see `_client`.
                     lambda: run_task(run_id, task),
-                    key=f"{job.name} {run_id}", pure=False, resources=needs,
+                    key=f"{run_id} {job.name}", pure=False, resources=needs,
                 )  # fmt: skip
 
-            return _run_all(jobs, submit, run_id, on_poll)
+            def poll(outcomes: dict[str, Outcome]) -> None:
+                waiting = [j for j in jobs if j.name not in outcomes]
+                running = [j for j in waiting if f"{run_id} {j.name}" in begun]
+                on_poll(outcomes, {j.name: last_words(j) for j in running})
+                time.sleep(CLUSTER_POLL_SECONDS if cluster.scheduler else POLL_SECONDS)
+
+            return _run_all(jobs, submit, run_id, poll)
+        except CommClosedError as error:
+            raise ClusterLost(LOST) from error
         finally:
             with suppress(Exception):  # the scheduler may be gone
                 client.unregister_worker_plugin(runner.name)  # which stops what is running
@@ -136,12 +159,16 @@ def run(
 
 
 def _run_all(
-    jobs: list[Job], submit: Callable[[Job], Future], run_id: str, on_poll: Callable
+    jobs: list[Job],
+    submit: Callable[[Job], Future],
+    run_id: str,
+    poll: Callable[[dict[str, Outcome]], None],
 ) -> dict[str, Outcome]:
     """Submit each job once those it needs are done, and watch until all have ended.
 
-    Dask is not told who needs whom: it would start jobs again whose needed job ran on a worker that
-    is lost, though what it wrote is still there.
+    Dask is not told who needs whom, and forgets what is done: when a worker is lost, it would run
+    jobs again whose outcome was there, or on which such a job waits, though their files are still
+    there.
     """
     outcomes: dict[str, Outcome] = {}
     futures: dict[str, Future] = {}
@@ -156,11 +183,8 @@ def _run_all(
             elif job.name not in futures:
                 futures[job.name] = submit(job)
             elif futures[job.name].done():
-                outcomes[job.name] = _outcome(job, futures[job.name], run_id)
-        running = [j for j in jobs if j.name in futures.keys() - outcomes.keys()]
-        begun = [j for j in running if state_in(j, run_id) == "running"]
-        on_poll(outcomes, {j.name: last_words(j) for j in begun})
-        time.sleep(POLL_SECONDS)
+                outcomes[job.name] = _outcome(job, futures.pop(job.name), run_id)
+        poll(outcomes)
     return outcomes
 
 
@@ -169,9 +193,7 @@ def _outcome(job: Job, future: object, run_id: str) -> Outcome:
     try:
         ended: Ended = future.result()
     except CancelledError:
-        raise ClusterLost(
-            "the scheduler is gone; what is finished is kept, the same command goes on from there"
-        ) from None
+        raise ClusterLost(LOST) from None
     except Exception as error:  # such as a worker that died again and again
         return _failed(job, f"{type(error).__name__}: {' '.join(str(error).split())}")
     record = ended.record or {}
@@ -271,14 +293,14 @@ def _client(cluster: Cluster) -> Iterator[Client]:
 def _site(lock: Lock) -> Site:
     return Site(
         str(ROOT), str(lock.mark), lock.mark.read_text(encoding="utf-8"), worker.code_of(ROOT),
-        provenance.facts()["packages"],
+        provenance.facts()["packages"] | {n: version(n) for n in ("distributed", "cloudpickle")},
     )
 
 
 def _admit(
     client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]
 ) -> None:
-    """Make the workers ready for the run; refuse to start with one that is not fit for it."""
+    """Make the workers ready for the run; those that are not fit for it are not used."""
     where = f"--scheduler {cluster.scheduler}"
     if "dashboard" in client.scheduler_info()["services"]:
         say(f"Dashboard: {client.dashboard_link}")
@@ -293,12 +315,14 @@ def _admit(
         theirs = facts["host"]["python"]
         if theirs.split(".")[:2] != ours.split(".")[:2]:  # the code we send needs the same
             raise ClusterError(f"{where}: {name} has Python {theirs}, expected {ours}")
-    client.subscribe_topic(runner.name, lambda event: say(event[1]))
     client.register_plugin(runner, name=runner.name)
-    refused = {a: why for a, why in client.run(refusal_of, runner.name).items() if why}
-    if refused:
+    answers = client.run(refusal_of, runner.name)
+    refused = {address: why for address, why in answers.items() if why}
+    if len(refused) == len(answers):
         address, why = next(iter(refused.items()))
-        raise ClusterError(f"{where}: worker {address} {why}")
+        raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
+    for address, why in refused.items():
+        say(f"Worker {address} is not used: it {why}")
     if cluster.gpus_per_job:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         most = max(about["resources"].get("GPU", 0) for about in workers)

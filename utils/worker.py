@@ -74,19 +74,22 @@ class Site:
     def refusal(self) -> str:
         """What is wrong with this process, or an empty string."""
         shared = "checkout and workspace must lie at the same path on all machines"
-        if not Path(self.root, "run_all.py").is_file():
-            return f"does not see the checkout {self.root}; {shared}"
-        if code_of(self.root) != self.code:
-            return f"has another version of the code at {self.root}; {shared}"
-        with suppress(OSError):
-            if Path(self.mark).read_text(encoding="utf-8") == self.content:
-                differ = {n: v for n, v in self.versions.items() if _version(n) != v}
-                return ", ".join(
-                    f"has {name} {_version(name)}, expected {wanted}; start it in an environment "
-                    "made from the same requirements.txt"
-                    for name, wanted in list(differ.items())[:1]
+        try:
+            if not Path(self.root, "run_all.py").is_file():
+                return f"does not see the checkout {self.root}; {shared}"
+            if code_of(self.root) != self.code:
+                return f"has another version of the code at {self.root}; {shared}"
+            if Path(self.mark).read_text(encoding="utf-8") != self.content:
+                return f"sees another workspace at {self.mark}; {shared}"
+        except OSError as error:
+            return f"can't read {error.filename} ({error.strerror}); {shared}"
+        for name, wanted in self.versions.items():
+            if (found := _version(name)) != wanted:
+                return (
+                    f"has {name} {found}, expected {wanted}; start it in an environment made from "
+                    "the same requirements.txt"
                 )
-        return f"does not see the workspace of {self.mark}; {shared}"
+        return ""
 
 
 def _version(package: str) -> str:
@@ -107,6 +110,7 @@ def code_of(root: str | Path) -> str:
 class Runner(WorkerPlugin):
     """Runs the jobs of one run on a worker, in processes that end with the run, whatever ends it.
 
+    (What no job runs in ends ten minutes later, if the run was killed; see `utils.forkserver`.)
     A worker that is fit for the run offers a resource of the run's name, of which every job takes
     one unit. So jobs go to fit workers only, also if they join later.
 
@@ -129,13 +133,14 @@ class Runner(WorkerPlugin):
         self.refusal = self.site.refusal()
         self._lock = threading.Lock()  # so that no job starts while the others are being stopped
         self._running: dict[str, subprocess.Popen | Forked] = {}
+        self._worker = worker
         self._stopped = False
         self._server: ForkServer | None = None
         seen = os.environ.get("CUDA_VISIBLE_DEVICES")
         n_gpus = int(worker.state.total_resources.get("GPU", 0))
         self._gpus = seen.split(",") if seen else [str(number) for number in range(n_gpus)]
         if self.refusal:
-            worker.log_event(self.name, f"Worker {worker.address} is not used: {self.refusal}")
+            worker.log_event(self.name, {"refused": self.refusal, "worker": worker.address})
             return
         # Jobs that wait for a fit worker are looked at when one goes from paused to running, not
         # when its resources change.
@@ -155,6 +160,7 @@ class Runner(WorkerPlugin):
     def run(self, key: str, task: Task) -> Ended:
         """Run a job and wait for it."""
         begin = time.monotonic()
+        self._worker.log_event(self.name, {"begun": key})
         with self._gpus_for(task) as environment:
             try:
                 code = self._run(key, task, environment, self._fork)
@@ -180,6 +186,8 @@ class Runner(WorkerPlugin):
     def _gpus_for(self, task: Task) -> Iterator[dict[str, str]]:
         """The job's environment, with GPUs that no other job of this worker has meanwhile."""
         with self._lock:
+            if len(self._gpus) < task.gpus:
+                raise RuntimeError(f"needs {task.gpus} GPUs, free are {' '.join(self._gpus)}")
             gpus, self._gpus = self._gpus[: task.gpus], self._gpus[task.gpus :]
         own = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if task.gpus else {}
         try:
@@ -204,7 +212,8 @@ class Runner(WorkerPlugin):
 
     def _fork(self, task: Task, environment: dict) -> Forked:
         """A process forked from one that has the libraries."""
-        self._server = self._server or ForkServer(self.network)
+        if not (self._server and self._server.alive):
+            self._server = ForkServer(self.network)
         return self._server.start(task.message, task.file(".log"), environment, task.network)
 
     def _spawn(self, task: Task, environment: dict) -> subprocess.Popen:
@@ -229,7 +238,8 @@ def run_task(name: str, task: Task) -> Ended:
 
 def refusal_of(name: str, dask_worker: Worker) -> str:
     """Why a worker can't take part in a run, or an empty string."""
-    return dask_worker.plugins[name].refusal
+    plugin = dask_worker.plugins.get(name)
+    return plugin.refusal if plugin else ""  # it has joined a moment ago
 
 
 def _kill(process: subprocess.Popen | Forked) -> None:
