@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from distributed import CommClosedError
+from distributed.comm import CommClosedError
 
 from utils import forkserver, provenance, worker
 from utils.execution import describe_error, identity, last_words, state_in

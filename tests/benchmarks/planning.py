@@ -49,12 +49,12 @@ def planning(setting: Setting) -> tuple[list[Row], list[str]]:
 
 def _pretend(job: Job) -> None:
     """Write files like a job's, and its record as if it had made them."""
-    place, p = job.workspace, job.parameters
+    place = job.workspace
     n_all, n_train, side, n_classes = STUDY.get(job.dataset, (1, 1, 1, 1))
-    n_val = (n_all - n_train) // 2
+    n_test = settings(job.dataset, "study", {}).get("n_adversarial", 0)  # as many as there are
     n = {
-        "0.0": {"train": n_train, "val": n_val, "test": n_all - n_train - n_val},
-        "1.1": dict.fromkeys(("adv_train", "adv_val", "adv_test"), p.get("n_adversarial", 0)),
+        "0.0": {"train": n_train, "val": n_all - n_train - n_test, "test": n_test},
+        "1.1": dict.fromkeys(("adv_train", "adv_val", "adv_test"), n_test),
     }.get(job.step.id, {})
     for pattern in job.outputs:
         path = place.root / pattern
