@@ -129,6 +129,8 @@ def differences_to_random(runs: pd.DataFrame, quantity: str = "area") -> Figure:
         axis.set(title=f"configuration {configuration}")
         axis.grid(axis="y", visible=False)
         axis.locator_params(axis="x", nbins=4)
+        if tests.empty:
+            axis.text(0.5, 0.5, "random was not run", transform=axis.transAxes, ha="center")
     axes[0, 0].set_yticks(range(len(metrics)), [metric_name(metric) for metric in metrics])
     axes[0, 0].set_ylim(len(metrics) - 0.5, -0.5)
     names = {"area": "mean accuracy along the curve", "chosen_accuracy": "accuracy (chosen)"}

@@ -221,7 +221,10 @@ def _configuration(evidence: Evidence) -> dict[str, str]:
                 f"{p_value(row['p_holm'])}"
                 for _, row in own.iterrows()
             ]
-            answer += f" Against {listed(tests)} (Wilcoxon with Holm, {own['blocks'].iloc[0]})."
+            answer += (
+                f" Wilcoxon with Holm against configuration {listed(tests)} "
+                f"({own['blocks'].iloc[0]})."
+            )
         if ranking.tested:
             answer += " " + _ranking_in_words(ranking, lambda c: f"configuration {c}")
         if 2 in means.index:
