@@ -480,7 +480,7 @@ def test_differences_to_random():
         METRICS["nc"].name, METRICS["dsa"].name
     ]  # fmt: skip
     # dsa lies two steps above random, half of that in the first interval: 0.02 * 2.5 / 3
-    mark = [line for line in axis.lines if line.get_markersize() == 7][0]
+    mark = next(line for line in axis.lines if line.get_markersize() == 7)
     means = {line.get_ydata()[0]: line.get_xdata()[0] for line in axis.lines
              if line.get_markersize() == 7}  # fmt: skip
     assert means[1] == pytest.approx(0.1 + 0.003 + 0.02 * 2.5 / 3)

@@ -59,9 +59,10 @@ def _draw_ranks(axis: Axes, ranking: Ranking) -> None:
         left = place < half
         line = 1.1 + (place if left else k - 1 - place)
         edge = 1 - 0.05 * (k - 1) if left else k + 0.05 * (k - 1)
-        colour = metric_style(treatment)["color"] if isinstance(treatment, str) else REFERENCE
+        metric = isinstance(treatment, str)
+        colour = metric_style(treatment)["color"] if metric else REFERENCE
         axis.plot([rank, rank, edge], [0, line, line], color=colour, linewidth=1.3)
-        name = metric_name(treatment) if isinstance(treatment, str) else f"configuration {treatment}"
+        name = metric_name(treatment) if metric else f"configuration {treatment}"
         axis.text(edge, line, f" {name} ({rank:.2f}) ", va="center", fontsize=9,
                   ha="right" if left else "left")
     for number, (first, last) in enumerate(bars):
@@ -132,7 +133,7 @@ def differences_to_random(runs: pd.DataFrame, quantity: str = "area") -> Figure:
         if tests.empty:
             axis.text(0.5, 0.5, "random was not run", transform=axis.transAxes, ha="center")
     axes[0, 0].set_yticks(range(len(metrics)), [metric_name(metric) for metric in metrics])
-    axes[0, 0].set_ylim(len(metrics) - 0.5, -0.5)
+    axes[0, 0].set_ylim(max(len(metrics), 1) - 0.5, -0.5)
     names = {"area": "mean accuracy along the curve", "chosen_accuracy": "accuracy (chosen)"}
     figure.supxlabel(f"{names.get(quantity, quantity)}, difference to random order", fontsize=10)
     return figure

@@ -101,9 +101,9 @@ def recommend(runs: pd.DataFrame) -> dict[str, object]:
     datasets = list(dict.fromkeys(runs["dataset"]))
     pool = runs.groupby(["dataset", "seed"])["final_n_inputs"].transform("max")
     table = runs.assign(share=runs["chosen_n_inputs"] / pool).drop(columns="dataset")
-    grouped = table.groupby(["configuration", "metric", "seed"], sort=False)
-    per_seed = grouped.mean()[grouped.size() == len(datasets)]
-    means = per_seed.groupby(level=[0, 1], sort=False).mean()
+    grouped = table.groupby(["configuration", "metric", "seed"])
+    per_seed = grouped.mean(skipna=False)[grouped.size() == len(datasets)]
+    means = per_seed.groupby(level=[0, 1]).mean(skipna=False)
     if means.empty:
         raise ValueError("runs: expected a configuration and metric run on every data set")
     highest = means["chosen_val_accuracy"].max()
@@ -251,15 +251,12 @@ def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame) -> str:
     sentences = []
     if len(own) and not np.isnan(own["p_holm"].iloc[0]):
         found = own.iloc[0]
-        side = "above" if found["difference"] > 0 else "below"
-        verdict = (
-            f"is {side} that of random order beyond chance"
-            if found["p_holm"] < ALPHA
-            else "does not differ from that of random order beyond chance"
-        )
+        size = _difference(found["difference"], found["interval"])
+        beyond = "beyond chance" if found["p_holm"] < ALPHA else "not beyond chance"
         sentences.append(
-            f"over {found['blocks']}, the mean accuracy along the curve of {name} {verdict} "
-            f"(Wilcoxon with Holm, {p_value(found['p_holm'])}; better in {found['wins']} of "
+            f"over {found['blocks']}, the mean accuracy along the curve of {name} is {size} "
+            f"that of random order, {beyond} (Wilcoxon with Holm, "
+            f"{p_value(found['p_holm'])}; better in {found['wins']} of "
             f"{found['n']}, A12 = {found['a12']:.2f})."
         )
     else:
@@ -267,16 +264,17 @@ def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame) -> str:
         if needed:
             sentences.append(f"A test against random takes {needed} {_more(choice)}.")
     if choice["metric"] in ranking.ranks.index and ranking.tested:
-        alike = ranking.alike(choice["metric"])
+        alike = [metric for metric in ranking.alike(choice["metric"]) if metric != "random"]
         if not ranking.pairs.empty and not alike:
-            sentences.append("It differs from every other order (Nemenyi).")
+            sentences.append("It differs from every other metric (Nemenyi).")
         elif ranking.pairs.empty:
             sentences.append(
                 f"Friedman's test finds no difference among the orders ({p_value(ranking.p)}, "
                 f"n = {n})."
             )
         else:
-            sentences.append(f"Not to be told from it: {listed(map(metric_name, alike))} (Nemenyi).")
+            others = listed(map(metric_name, alike))
+            sentences.append(f"Metrics not to be told from it: {others} (Nemenyi).")
     return " ".join(sentences)
 
 

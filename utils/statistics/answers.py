@@ -179,6 +179,8 @@ def _metric(evidence: Evidence) -> dict[str, str]:
         ] or [f"No metric differs from random order beyond chance (n = {tested['n'].iloc[0]})."]
     if ranking.tested:
         answer.append(_ranking_in_words(ranking, metric_name))
+        if len(tested) and not ranking.pairs.empty:
+            answer.append("That test looks at all pairs at once, so it sees less than the first.")
     if not uncertain or len(areas) == len(uncertain):
         verdict = "cannot tell: it takes uncertainty metrics and others"
     elif best in UNCERTAINTY:
@@ -202,8 +204,8 @@ def _configuration(evidence: Evidence) -> dict[str, str]:
     means = configuration_blocks(evidence.runs).mean().sort_values(ascending=False)
     ranking, pairs = evidence.configurations, evidence.pairs
     verdict = "cannot tell: configuration 2 and another must have been run on the same metrics"
-    if len(means) < 2:
-        answer = "There is one configuration to look at, so nothing to compare."
+    if len(means) < 2 or means.isna().any():
+        answer = "There are no two configurations that were run on the same metrics."
     else:
         best = means.index[0]
         numbers = ", ".join(f"{c}: {value:.3f}" for c, value in means.items())
@@ -290,14 +292,15 @@ def _size(evidence: Evidence) -> dict[str, str]:
         answer = "The data sets do not differ in size, or gain all the same."
     else:
         tau, p = stats.kendalltau(table["inputs"], table["gain"])
-        trend = "larger" if tau > 0 else "smaller"
-        answer = (
-            f"Over {n} data sets, accuracy gains more on {trend} ones (Kendall's tau = {tau:.2f}, "
-            f"{p_value(p)}). They differ in more than size, so this is no proof of a cause."
-        )
-        verdict = (
-            "agrees, beyond chance" if p < ALPHA else "cannot tell: the trend may be chance"
-        )
+        facts = f"(Kendall's tau = {tau:.2f}, {p_value(p)})"
+        answer = f"Over {n} data sets, gain and size show no trend beyond chance {facts}."
+        verdict = "cannot tell: any trend may be chance"
+        if p < ALPHA:
+            answer = (
+                f"Over {n} data sets, accuracy gains more on {'larger' if tau > 0 else 'smaller'} "
+                f"ones {facts}. They differ in more than size, so this is no proof of a cause."
+            )
+            verdict = "agrees, beyond chance"
     return {
         "question": "Does the size of the data set matter?",
         "answer": answer,

@@ -180,7 +180,7 @@ def rank_test(table: pd.DataFrame) -> Ranking:
     table = table.dropna(axis=1, how="all").dropna().round(_DIGITS)
     k = table.shape[1]
     needed = needed_for_ranking(k) if k >= 3 else 0
-    blocks, words = choose_blocks(table, needed)
+    blocks, words = choose_blocks(table, needed or len(table) + 1)
     ordered = blocks.rank(axis=1, ascending=False).mean().sort_values(kind="stable")
     found = Ranking(ordered, words, len(blocks), needed)
     if not needed or len(blocks) < needed:
