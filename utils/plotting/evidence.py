@@ -29,7 +29,7 @@ def critical_differences(rankings: Mapping[str, Ranking]) -> Figure:
     apart, and all of them where Friedman's test finds no difference; the bar above the axis is as
     long as the critical difference. Without a test there are ranks only.
     """
-    rows = [(len(r.ranks) + 1) // 2 + 2.5 for r in rankings.values()]
+    rows = [(len(r.ranks) + 1) // 2 + 2.8 for r in rankings.values()]
     figure, axes = plt.subplots(
         len(rows), 1, squeeze=False, figsize=(WIDTH, 0.3 + 0.3 * sum(rows)),
         gridspec_kw={"height_ratios": rows},
@@ -49,7 +49,7 @@ def _draw_ranks(axis: Axes, ranking: Ranking) -> None:
     """One diagram; y counts lines of text downwards from the axis of ranks at 0."""
     k, half = len(ranking.ranks), (len(ranking.ranks) + 1) // 2
     axis.axis("off")
-    axis.set(xlim=(1 - 0.55 * (k - 1) - 0.1, k + 0.55 * (k - 1) + 0.1), ylim=(half + 1.2, -1.3))
+    axis.set(xlim=(1 - 0.55 * (k - 1) - 0.1, k + 0.55 * (k - 1) + 0.1), ylim=(half + 1, -1.3))
     axis.plot([1, k], [0, 0], color=REFERENCE, linewidth=1)
     for rank in range(1, k + 1):
         axis.plot([rank, rank], [0, -0.15], color=REFERENCE, linewidth=1)
@@ -57,7 +57,7 @@ def _draw_ranks(axis: Axes, ranking: Ranking) -> None:
     bars = _groups(ranking)
     for place, (treatment, rank) in enumerate(ranking.ranks.items()):
         left = place < half
-        line = 1.1 + (place if left else k - 1 - place)
+        line = 1.4 + (place if left else k - 1 - place)
         edge = 1 - 0.05 * (k - 1) if left else k + 0.05 * (k - 1)
         metric = isinstance(treatment, str)
         colour = metric_style(treatment)["color"] if metric else REFERENCE
@@ -66,8 +66,8 @@ def _draw_ranks(axis: Axes, ranking: Ranking) -> None:
         axis.text(edge, line, f" {name} ({rank:.2f}) ", va="center", fontsize=9,
                   ha="right" if left else "left")
     for number, (first, last) in enumerate(bars):
-        height = 0.25 + 0.2 * number
-        axis.plot([first - 0.03, last + 0.03], [height, height], color=REFERENCE, linewidth=4,
+        height = 0.25 + 0.3 * number
+        axis.plot([first - 0.03, last + 0.03], [height, height], color=REFERENCE, linewidth=3,
                   solid_capstyle="butt", label="_group")
     if ranking.tested:
         axis.plot([1, 1 + ranking.distance], [-1, -1], "|-", color=REFERENCE, linewidth=1.2)

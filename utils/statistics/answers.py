@@ -179,8 +179,6 @@ def _metric(evidence: Evidence) -> dict[str, str]:
         ] or [f"No metric differs from random order beyond chance (n = {tested['n'].iloc[0]})."]
     if ranking.tested:
         answer.append(_ranking_in_words(ranking, metric_name))
-        if len(tested) and not ranking.pairs.empty:
-            answer.append("That test looks at all pairs at once, so it sees less than the first.")
     if not uncertain or len(areas) == len(uncertain):
         verdict = "cannot tell: it takes uncertainty metrics and others"
     elif best in UNCERTAINTY:
@@ -337,7 +335,10 @@ def _ranking_in_words(ranking: Ranking, name) -> str:
     best = ranking.ranks.index[0]
     alike = ranking.alike(best)
     others = f"not told from {listed(map(name, alike))}" if alike else "ahead of all others"
-    return f"Ranked against each other, they differ ({facts}); first is {name(best)}, {others}."
+    return (
+        f"Ranked against each other, they differ ({facts}); first is {name(best)}, {others} "
+        "(Nemenyi, which compares all pairs at once and so sees less than a test of each)."
+    )
 
 
 def _too_few(n: int, needed: int, what: str, unit: str = "block") -> str:
