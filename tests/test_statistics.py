@@ -394,6 +394,9 @@ def test_answers_agree_with_the_study_beyond_chance():
     )
     assert configuration["verdict"] == "agrees, beyond chance"
     assert cost["verdict"].startswith("agrees")
+    text = weigh(study(gains)).text
+    assert "over 8 seeds of one data set" in text and "not of other data sets" in text
+    assert "not of other" not in weigh(study(gains, n=1, datasets=8)).text
 
 
 def test_answers_disagree_where_the_results_do():

@@ -259,6 +259,8 @@ def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame) -> str:
             f"{p_value(found['p_holm'])}; better in {found['wins']} of "
             f"{found['n']}, A12 = {found['a12']:.2f})."
         )
+        if "seeds of" in found["blocks"]:  # runs share images: no claim beyond them
+            sentences.append("That speaks of what was run, not of other data sets.")
     else:
         sentences.append(f"these are {ranking.blocks}.")
         if needed:
