@@ -15,7 +15,7 @@ from utils.provenance import facts
 from utils.reporting import _how_made, write_index
 from utils.resources import Usage
 from utils.scheduling import Cluster, Outcome
-from utils.workspace import read_json
+from utils.workspace import Workspace, read_json, write_json
 
 WRITE = "from pathlib import Path\nPath(workspace, '{0}').write_text(str(value))"
 
@@ -174,6 +174,19 @@ def test_user_given_text_is_escaped(tmp_path):
     for text in (page, index):
         assert "<b>y" not in text and "<script" not in text
     assert "http://" not in page and "https://" not in page  # nothing from outside
+
+
+def test_the_index_opens_with_the_answer_and_its_picture(tmp_path):
+    place = Workspace(tmp_path)
+    write_json(place.reports_root / "recommendation.json", {"text": "Do this & that."})
+    assert "<img" not in write_index(place).read_text()  # no picture, no broken one
+    place.figures().mkdir()
+    (place.figures() / "comparison_curves.png").touch()
+    page = write_index(place).read_text()
+    answer = page[page.index('class="answer"') : page.index("</section>")]
+    assert "Do this &amp; that." in answer
+    assert 'src="figures/comparison_curves.png"' in answer
+    assert 'href="figures/comparison_curves.svg"' in answer
 
 
 def test_a_page_says_only_what_is_known_of_how_it_was_made():

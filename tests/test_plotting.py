@@ -11,7 +11,7 @@ import pytest
 
 from utils import plotting
 from utils.metrics import METRICS
-from utils.statistics import summarise
+from utils.statistics import rank_test, recommend, summarise, summarise_runs
 
 mpl.use("Agg")
 
@@ -42,8 +42,10 @@ def table(metrics=tuple(METRICS), configurations=(2,), seeds=(0,), points=3, dat
                                 "accuracy": accuracy,
                                 "loss": 1 - accuracy,
                                 "val_accuracy": accuracy,
+                                "accuracy_clean": accuracy,
                                 "accuracy_cw": accuracy,
                                 "fit_seconds": float(point * configuration),
+                                "cpu_seconds": float(point * configuration),
                                 "cpu_percent": 95.0,
                                 "memory_peak_mb": 700.0 + point,
                                 "energy_kwh": point / 1000,
@@ -390,19 +392,109 @@ def test_comparison_of_one_metric_without_energy():
 
 def test_pareto():
     results = table(metrics=["dsa", "random"], configurations=(1, 2))
+    results.loc[results["configuration"] == 2, "energy_kwh"] /= 10
     figure = plotting.pareto(summarise(results))
-    axis = figure.axes[0]
-    # configuration 1 is as accurate in half the time, dsa is more accurate than random
-    (front,) = lines(axis, "_front")
-    assert front.get_xdata().tolist() == [3] and front.get_ydata().tolist() == pytest.approx([0.8])
-    coloured = [line for line in axis.lines if line.get_markersize() == 8]
-    assert [line.get_color() for line in coloured] == [plotting.metric_style("dsa")["color"]]
-    assert [text.get_text() for text in axis.texts] == ["c1"]
-    assert "original model: 0.500" in axis.get_title("left")
+    # dsa is more accurate than random; configuration 1 takes half the time, 2 a tenth of the energy
+    for axis, costs in zip(figure.axes, ([3, 6], [3, 0.3]), strict=True):
+        coloured = [line for line in axis.lines if line.get_markersize() == 8]
+        assert [line.get_xdata()[0] for line in coloured] == pytest.approx(costs)
+        assert {line.get_color() for line in coloured} == {plotting.metric_style("dsa")["color"]}
+        assert len(axis.lines) == 4 and [text.get_text() for text in axis.texts] == ["c1", "c2"]
+    assert "original model: 0.500" in figure.axes[0].get_title("left")
+    assert "Wh" in figure.axes[1].get_xlabel()
+
+
+def test_pareto_without_energy_is_over_accuracy_and_time():
+    results = table(metrics=["dsa"], configurations=(1, 2)).assign(energy_kwh=np.nan)
+    time, energy = plotting.pareto(summarise(results)).axes
+    assert [line.get_xdata()[0] for line in time.lines if line.get_markersize() == 8] == [3]
+    assert "not measured" in [text.get_text() for text in energy.texts]
 
 
 def test_pareto_stretches_short_times():
     results = table(metrics=["dsa"], configurations=(1, 2))
     assert plotting.pareto(summarise(results)).axes[0].get_xscale() == "linear"
     results.loc[results["configuration"] == 2, "fit_seconds"] *= 10
-    assert plotting.pareto(summarise(results)).axes[0].get_xscale() == "log"
+    time, energy = plotting.pareto(summarise(results)).axes
+    assert (time.get_xscale(), energy.get_xscale()) == ("log", "linear")
+    assert "(s, logarithmic)" in time.get_xlabel()
+
+
+def test_a_star_marks_the_recommendation():
+    results = table(metrics=["dsa", "random"], configurations=(1, 2), seeds=(0, 1))
+    choice = recommend(summarise_runs(results))
+    first, second = plotting.all_curves(results, choice=choice).axes
+    assert choice["configuration"] == 1 and not lines(second, "_recommended")
+    (star,) = lines(first, "_recommended")
+    # the last of three points: 0.8 and 0.82
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == pytest.approx((300, 0.81))
+
+
+# evidence
+
+
+def ranks(rows, columns):
+    """Rank rows as of so many data sets with one seed."""
+    index = pd.MultiIndex.from_tuples([(f"d{i}", 0) for i in range(len(rows))],
+                                      names=["dataset", "seed"])  # fmt: skip
+    return rank_test(pd.DataFrame(rows, index=index, columns=columns))
+
+
+def test_critical_differences():
+    # dsa and lsa take turns at the top, nc and random at the bottom
+    rows = [[4, 3, 2, 1], [3, 4, 1, 2]] * 6
+    ranking = ranks(rows, ["dsa", "lsa", "nc", "random"])
+    figure = plotting.critical_differences({"configuration 2": ranking})
+    (axis,) = figure.axes
+    groups = [line.get_xdata() for line in lines(axis, "_group")]
+    np.testing.assert_allclose(groups, [[1.47, 1.53], [3.47, 3.53]])
+    shown = " ".join(texts(figure))
+    assert "Distance-based surprise adequacy (1.50)" in shown and "Random (3.50)" in shown
+    # 2.569 sqrt(4 * 5 / (6 * 12))
+    assert "critical difference 1.35" in shown
+    assert "configuration 2 – 12 data sets – Friedman: p < 0.001" in axis.get_title("left")
+    colours = [line.get_color() for line in axis.lines]
+    assert plotting.metric_style("dsa")["color"] in colours
+    box = figure.get_tightbbox()
+    assert box.x0 >= 0 and box.x1 <= 9  # names of metrics are on the page
+
+
+def test_critical_differences_without_a_difference_or_a_test():
+    none = ranks([[1, 2, 3], [3, 2, 1], [2, 3, 1], [1, 3, 2]], [1, 2, 3])
+    few = ranks([[1, 2, 3]], [1, 2, 3])
+    first, second = plotting.critical_differences({"a": none, "b": few}).axes
+    (group,) = lines(first, "_group")
+    np.testing.assert_allclose(group.get_xdata(), [none.ranks.min() - 0.03,
+                                                   none.ranks.max() + 0.03])
+    assert not lines(second, "_group") and "no test: it needs 3 blocks" in second.get_title("left")
+    assert "configuration 3 (1.00)" in " ".join(text.get_text() for text in second.texts)
+
+
+def test_differences_to_random():
+    results = table(metrics=["dsa", "nc", "random"], configurations=(1, 2), seeds=range(7))
+    runs = summarise_runs(results)
+    runs.loc[runs["metric"] == "dsa", "area"] += 0.1 + runs["seed"] / 1000
+    figure = plotting.differences_to_random(runs)
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == [
+        METRICS["nc"].name, METRICS["dsa"].name
+    ]  # fmt: skip
+    # dsa lies two steps above random, half of that in the first interval: 0.02 * 2.5 / 3
+    mark = next(line for line in axis.lines if line.get_markersize() == 7)
+    means = {line.get_ydata()[0]: line.get_xdata()[0] for line in axis.lines
+             if line.get_markersize() == 7}  # fmt: skip
+    assert means[1] == pytest.approx(0.1 + 0.003 + 0.02 * 2.5 / 3)
+    assert mark.get_marker() in ("o", "^")
+    assert [text.get_text() for text in axis.texts] == ["*", "*"]
+    dots = [line for line in axis.lines if line.get_markersize() == 3]
+    assert [len(line.get_xdata()) for line in dots] == [7, 7]
+    assert figure.axes[1].get_title("left") == "configuration 2"
+
+
+def test_differences_of_one_run_have_neither_interval_nor_star():
+    figure = plotting.differences_to_random(summarise_runs(table()))
+    axis = figure.axes[0]
+    assert len([line for line in axis.lines if line.get_markersize() == 7]) == 5
+    assert not axis.texts and not axis.collections
+    none = plotting.differences_to_random(summarise_runs(table(metrics=["dsa"])))
+    assert "random was not run" in texts(none)

@@ -1,16 +1,27 @@
 """Summaries, Pareto front and advice, against numbers worked out by hand."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from utils.statistics import (
     against_random,
+    answers,
+    as_record,
     mean_interval,
+    pairs_table,
     pareto_front,
+    parts_table,
+    reach_table,
     recommend,
+    runs_in_words,
+    spread_table,
     summarise,
     summarise_runs,
+    unbeaten,
+    weigh,
 )
 
 
@@ -26,8 +37,12 @@ def curve(metric, accuracies, val_accuracies=None, configuration=2, seed=0, step
             "point": points,
             "n_inputs": points * step,
             "accuracy": accuracies,
+            "accuracy_clean": 0.9 - points / 100,
+            "accuracy_adversarial": accuracies,
+            "accuracy_cw": points / 10,
             "val_accuracy": accuracies if val_accuracies is None else val_accuracies,
             "fit_seconds": points * 1.0,
+            "cpu_seconds": points * 2.0,
             "cpu_percent": np.where(points > 0, 90.0 + points, 0.0),
             "memory_peak_mb": 500.0 + points,
             "energy_kwh": points / 1000,
@@ -75,15 +90,31 @@ def test_summary_of_one_curve():
     # 100 * (0.6 + 0.8 + 0.85) / 300
     assert dsa["area"] == pytest.approx(0.75)
     assert (dsa["near_best_n_inputs"], dsa["near_best_seconds"]) == (200, 2)
+    assert (dsa["near_best_cpu_seconds"], dsa["near_best_energy_kwh"]) == (4, 0.002)
+    assert dsa["near_best_search_seconds"] == 3  # points 1 and 2; point 2 alone takes 2
     assert (dsa["total_seconds"], dsa["cpu_percent"], dsa["memory_peak_mb"]) == (6, 92, 503)
     assert dsa["total_energy_kwh"] == pytest.approx(0.006)
     assert np.isnan(dsa["best_accuracy_interval"])
+    # clean accuracy 0.90, 0.89, 0.88, 0.87; the chosen point is the last
+    assert dsa["clean_lost"] == pytest.approx(0.03)
+    assert dsa["chosen_accuracy_clean"] == pytest.approx(0.87)
+    assert (dsa["original_accuracy_cw"], dsa["chosen_accuracy_cw"]) == (0, 0.3)
+    assert (dsa["chosen_cpu_seconds"], dsa["final_energy_kwh"]) == (6, 0.003)
+
+
+def test_clean_accuracy_lost_on_the_way():
+    results = curve("dsa", [0.5, 0.6, 0.7]).assign(accuracy_clean=[0.9, 0.4, 0.95])
+    summary = row(summarise(results), metric="dsa")
+    assert summary["clean_lost"] == pytest.approx(-0.05)
+    assert summary["clean_lost_most"] == pytest.approx(0.5)
 
 
 def test_not_reached_is_nan():
     # random ends at 0.8, 0.1 below the configuration's best
     random = row(summarise(pd.concat([RANDOM, DSA])), metric="random")
-    assert np.isnan(random["near_best_n_inputs"]) and np.isnan(random["near_best_seconds"])
+    assert random[[c for c in random.index if c.startswith("near_best_")]].drop(
+        "near_best_runs").isna().all()  # fmt: skip
+    assert random["near_best_runs"] == 0
 
 
 def test_exactly_a_hundredth_below_is_near_and_ties_take_fewest_inputs():
@@ -103,6 +134,22 @@ def test_area_with_one_retrained_point_and_unequal_steps():
     uneven = curve("nc", [0.4, 0.8, 0.8]).assign(n_inputs=[0, 100, 400])
     # (100 * 0.6 + 300 * 0.8) / 400
     assert summarise(uneven)["area"][0] == pytest.approx(0.75)
+
+
+def test_area_over_seconds():
+    # 0, 1, 2, 3 s as 0, 100, 200, 300 inputs: the same
+    dsa = row(summarise(pd.concat([RANDOM, DSA])), metric="dsa")
+    assert dsa["area_seconds"] == pytest.approx(dsa["area"])
+    # twice as slow: up to the 3 s that both have, 0.5 at 0 s, 0.7 at 2 s, 0.8 at 3 s:
+    # 2 * 0.6 + 1 * 0.75 = 1.95, over 3 s
+    slow = DSA.assign(fit_seconds=DSA["fit_seconds"] * 2)
+    assert row(summarise(pd.concat([RANDOM, slow])), metric="dsa")["area_seconds"] == (
+        pytest.approx(0.65)
+    )
+    # a point that was faster by chance comes first: 0.5 at 0 s, 0.9 at 1 s, 0.7 at 2 s
+    noisy = curve("nc", [0.5, 0.7, 0.9]).assign(fit_seconds=[0.0, 2.0, 1.0])
+    assert summarise(noisy)["area_seconds"][0] == pytest.approx((0.7 + 0.8) / 2)
+    assert np.isnan(summarise(DSA.assign(fit_seconds=0.0))["area_seconds"][0])
 
 
 def test_row_order_does_not_matter():
@@ -129,6 +176,7 @@ def test_near_best_needs_every_seed():
     seeds = [RANDOM, DSA, curve("random", [0.5, 0.9], seed=1), curve("dsa", [0.5, 0.9], seed=1)]
     summary = summarise(pd.concat(seeds))
     assert np.isnan(row(summary, metric="random")["near_best_n_inputs"])
+    assert row(summary, metric="random")["near_best_runs"] == 1
     assert row(summary, metric="dsa")["near_best_n_inputs"] == 150  # 200 and 100
 
 
@@ -196,66 +244,207 @@ def test_pareto_front_without_columns():
         pareto_front(pd.DataFrame({"accuracy": [1.0]}))
 
 
-def advice_table(**changes):
+def test_unbeaten_needs_all_three_and_leaves_out_what_was_not_measured():
+    table = pd.DataFrame(
+        {"chosen_accuracy": [0.9, 0.9, 0.8], "chosen_seconds": [2.0, 1.0, 1.0],
+         "chosen_energy_kwh": [1.0, 2.0, 2.0]}
+    )  # fmt: skip
+    assert unbeaten(table).tolist() == [True, True, False]
+    assert unbeaten(table.assign(chosen_energy_kwh=np.nan)).tolist() == [False, True, False]
+
+
+def advice_runs(**changes):
     """Validation picks the last point of each curve; seconds = number of the point."""
     results = pd.concat(
         [
-            curve("dsa", [0.5, 0.7, 0.8, 0.905], configuration=1),  # 3 s, the highest
-            curve("nc", [0.5, 0.7, 0.9], configuration=2),  # 2 s, within 0.01
-            curve("lsa", [0.5, 0.89], configuration=2),  # 1 s, too low
-            curve("random", [0.5, 0.8], configuration=2),
+            curve("dsa", [0.5, 0.7, 0.8, 0.905], configuration=1),  # 300 inputs, the highest
+            curve("nc", [0.5, 0.7, 0.9, 0.88], configuration=2),  # 200 inputs, within 0.01
+            curve("lsa", [0.5, 0.89], configuration=2),  # 100 inputs, too low
+            curve("random", [0.5, 0.8, 0.75, 0.79], configuration=2),
         ]
     )
-    return summarise(results.assign(**changes))
+    return results.assign(**changes)
+
+
+def advise(results):
+    evidence = weigh(results)
+    return evidence.choice, evidence.text
 
 
 def test_recommend():
-    choice, text = recommend(advice_table())
+    choice, text = advise(advice_runs())
     assert (choice["configuration"], choice["metric"], choice["n_inputs"]) == (2, "nc", 200)
-    assert (choice["seconds"], choice["n_candidates"], choice["n_seeds"]) == (2, 2, 1)
-    assert choice["over_random"] == pytest.approx(0.1)
-    assert choice["over_original"] == pytest.approx(0.4)
-    assert choice["over_all_inputs"] == 0
-    for part in ("configuration 2", "200 inputs", "0.900", "0.905",
-                 "0.100 above that of 100 inputs in random order",
-                 "0.400 above that of no retraining", "one run"):  # fmt: skip
-        assert part in text
+    assert (choice["seconds"], choice["cpu_seconds"], choice["energy_kwh"]) == (2, 4, 0.002)
+    assert (choice["n_candidates"], choice["n_seeds"], choice["highest"]) == (2, 1, [1, "dsa"])
+    assert choice["share"] == pytest.approx(2 / 3)
+    beats = {name: entry["difference"] for name, entry in choice["beats"].items()}
+    assert beats == pytest.approx({"random": 0.1, "all_inputs": 0.02, "no_retraining": 0.4})
+    for part in ("configuration 2", "200 inputs that Neuron coverage", "from 0.500 to 0.900",
+                 "0.100 above 100 inputs in random order", "0.020 above all 300 inputs (3.0 s)",
+                 "0.400 above no retraining", "2.0 s and 2 Wh", "one run with one seed",
+                 "0.790 to 0.890", "takes 7 seeds or data sets",
+                 "this order's best is 0.900 at 200 inputs"):  # fmt: skip
+        assert part in text, part
 
 
 def test_recommend_does_not_look_at_the_test_inputs():
     results = pd.concat(
         [curve("dsa", [0.5, 0.6], [0.5, 0.9]), curve("nc", [0.5, 0.99], [0.5, 0.8])]
     )
-    choice, _ = recommend(summarise(results))
+    choice, _ = advise(results)
     assert (choice["metric"], choice["accuracy"]) == ("dsa", 0.6)
+
+
+def test_both_numbers_are_named():
+    results = curve("dsa", [0.5, 0.95, 0.6, 0.6], [0.5, 0.7, 0.9, 0.6])
+    choice, text = advise(results)
+    assert (choice["accuracy"], choice["n_inputs"]) == (0.6, 200)
+    assert (choice["study_accuracy"], choice["study_n_inputs"]) == (0.95, 100)
+    assert "chosen on the test inputs, as the study does, this order's best is 0.950 at 100" in text
 
 
 def test_recommend_takes_the_fewest_inputs_whatever_the_clock_said():
     results = [curve("dsa", [0.5, 0.9], step=900), curve("nc", [0.5, 0.7, 0.9], step=100)]
-    choice, _ = recommend(summarise(pd.concat(results)))
+    choice, _ = advise(pd.concat(results))
     assert (choice["metric"], choice["seconds"], choice["n_inputs"]) == ("nc", 2, 200)
     # equal work: the more accurate on validation, even if its time was longer by chance
     slow = curve("dsa", [0.5, 0.8], [0.5, 0.909]).assign(fit_seconds=[0, 1.001])
     fast = curve("nc", [0.5, 0.9], [0.5, 0.9]).assign(fit_seconds=[0, 1])
-    assert recommend(summarise(pd.concat([fast, slow])))[0]["metric"] == "dsa"
+    assert advise(pd.concat([fast, slow]))[0]["metric"] == "dsa"
 
 
 def test_recommend_with_seeds_gives_the_interval():
     results = [curve("dsa", [0.5, 0.9], seed=0), curve("dsa", [0.5, 0.92], seed=1)]
-    choice, text = recommend(summarise(pd.concat(results)))
-    assert choice["n_seeds"] == 2 and np.isnan(choice["over_random"])
-    assert "± 0.127" in text and "means over 2 seeds" in text and "one run" not in text
+    choice, text = advise(pd.concat(results))
+    assert choice["n_seeds"] == 2 and "random" not in choice["beats"]
+    assert "0.910 ± 0.127" in text and "2 seeds of one data set" in text and "one run" not in text
+    assert "random order" not in text
 
 
 def test_recommend_says_when_guidance_gains_nothing():
     results = pd.concat([curve("dsa", [0.9, 0.5, 0.6]), curve("random", [0.9, 0.6])])
-    choice, text = recommend(summarise(results))
-    assert choice["metric"] == "random"
-    assert "No guidance metric" in text
-    assert "0.300 below that of no retraining" in text
+    choice, text = advise(results)
+    assert choice["metric"] == "random" and "random" not in choice["beats"]
+    assert "retraining gains nothing" in text and "100 inputs in random order" in text
+    assert "no guidance metric is more than 0.01 better" in text
+    assert "0.300 below no retraining" in text
 
 
-def test_recommend_takes_one_data_set():
-    two = pd.concat([advice_table(), advice_table(dataset="mnist")])
-    with pytest.raises(ValueError, match=r"\['digits', 'mnist'\]; call once"):
-        recommend(two)
+def test_recommend_over_data_sets_counts_them_alike_and_takes_shares():
+    # nc takes half of the small data set and all of the large one: 0.75; dsa all of both
+    results = pd.concat(
+        [
+            curve("nc", [0.5, 0.7, 0.7], [0.5, 0.8, 0.7]),
+            curve("dsa", [0.5, 0.6, 0.7], [0.5, 0.7, 0.8]),
+            curve("nc", [0.3, 0.8, 0.9], step=5000).assign(dataset="mnist"),
+            curve("dsa", [0.3, 0.8, 0.9], step=5000).assign(dataset="mnist"),
+            curve("lsa", [0.3, 0.99], step=5000).assign(dataset="mnist"),  # not on digits
+        ]
+    )
+    choice, text = advise(results)
+    assert (choice["metric"], choice["share"], choice["datasets"]) == (
+        "nc", 0.75, ["digits", "mnist"]
+    )  # fmt: skip
+    assert choice["accuracy"] == pytest.approx(0.8) and np.isnan(choice["accuracy_interval"])
+    assert "on 2 data sets" in text and "75% of the inputs" in text
+    with pytest.raises(ValueError, match="run on every data set"):
+        recommend(summarise_runs(results[results["metric"] == "lsa"]).iloc[:0])
+
+
+def test_record_is_plain_json():
+    results = pd.concat([advice_runs(energy_kwh=np.nan), advice_runs(seed=1)])
+    record = json.loads(json.dumps(as_record(weigh(results)), allow_nan=False))
+    assert record["recommendation"]["configuration"] == 2
+    assert len(record["questions"]) == 4 and record["choices"][0]["datasets"] == ["digits"]
+    assert record["tests"]["against_random"][0]["p_holm"] is None
+    assert record["recommendation"]["energy_kwh"] is None and " Wh" not in record["text"]
+
+
+def test_answers_with_one_run_are_cautious():
+    metric, configuration, cost, size = answers(weigh(advice_runs()))
+    assert "there is 1 block, and the test against random takes 7" in metric["answer"]
+    assert metric["verdict"].startswith("cannot tell")  # no uncertainty metric
+    assert "no two configurations" in configuration["answer"]  # dsa in one, nc in the other
+    assert configuration["verdict"].startswith("cannot tell")
+    assert "67% of the inputs" in cost["answer"] and "6.0 s" in cost["answer"]
+    assert "1 data set, and an answer takes 5" in size["answer"]
+
+
+def study(gains, n=8, datasets=1):
+    """Curves whose single retrained point lies `gains` above random's, with small noise by seed."""
+    parts = [
+        curve(metric, [0.5, 0.7 + gain + seed / 1000], configuration=c, seed=seed).assign(
+            dataset=f"d{d}"
+        )
+        for d in range(datasets)
+        for seed in range(n)
+        for c, metrics in gains.items()
+        for metric, gain in metrics.items()
+    ]
+    return pd.concat(parts)
+
+
+def test_answers_agree_with_the_study_beyond_chance():
+    gains = {c: {"deepgini": 0.1 + c / 1000, "nc": 0.05, "random": 0} for c in (1, 3)}
+    gains[2] = {"deepgini": 0.2, "nc": 0.15, "random": 0.1}
+    metric, configuration, cost, _ = answers(weigh(study(gains)))
+    assert metric["verdict"] == "agrees, beyond chance"
+    assert "Better than random order beyond chance: DeepGini and Neuron coverage." in (
+        metric["answer"]
+    )
+    assert configuration["verdict"] == "agrees, beyond chance"
+    assert cost["verdict"].startswith("agrees")
+    text = weigh(study(gains)).text
+    assert "over 8 seeds of one data set" in text and "not of other data sets" in text
+    assert "not of other" not in weigh(study(gains, n=1, datasets=8)).text
+
+
+def test_answers_disagree_where_the_results_do():
+    gains = {
+        2: {"deepgini": 0.0, "nc": 0.1, "random": 0.05},
+        3: {"deepgini": 0.1, "nc": 0.3, "random": 0.15},
+    }
+    metric, configuration, cost, _ = answers(weigh(study(gains)))
+    assert metric["verdict"] == "does not agree, beyond chance"
+    assert "Worse than random order beyond chance: DeepGini." in metric["answer"]
+    assert configuration["verdict"] == "does not agree, beyond chance"
+    assert cost["verdict"].startswith("does not agree")
+    few = [answer["verdict"] for answer in answers(weigh(study(gains, n=2)))]
+    assert few[:2] == ["does not agree in direction, not shown beyond chance"] * 2
+
+
+def test_size_of_the_data_set():
+    def sets(gains):
+        return pd.concat(
+            curve("dsa", [0.5, 0.5 + gain], step=100 * 2**i).assign(dataset=f"d{i}")
+            for i, gain in enumerate(gains)
+        )
+
+    # one order of 5! in each direction: p = 2 / 120
+    rising = answers(weigh(sets([0.1, 0.2, 0.3, 0.35, 0.4])))[3]
+    assert rising["verdict"] == "agrees, beyond chance"
+    assert "tau = 1.00, p = 0.017" in rising["answer"] and "larger ones" in rising["answer"]
+    mixed = answers(weigh(sets([0.1, 0.2, 0.3, 0.4, 0.0])))[3]
+    assert mixed["verdict"] == "cannot tell: any trend may be chance"
+    assert "do not differ in size" in answers(weigh(sets([0.1] * 5)))[3]["answer"]
+
+
+def test_tables_for_people():
+    results = pd.concat([RANDOM, DSA])
+    assert "One run with one seed" in runs_in_words(results)
+    summary = summarise(results)
+    reach = reach_table(summary, ["metric"])
+    assert reach.loc["random"].tolist() == ["0 of 1"] + ["not reached"] * 5
+    assert reach.loc["dsa"].tolist() == ["1 of 1", "200", "2.00", "4.00", "2", "3.00"]
+    missing = reach_table(summarise(results.assign(energy_kwh=np.nan)), ["metric"])
+    assert missing.loc["dsa", "Wh"] == "–"
+    columns = {"chosen_accuracy": "chosen", "chosen_n_inputs": "inputs"}
+    assert spread_table(summary, ["metric"], columns).loc["dsa"].tolist() == [1, "0.800", "300.000"]
+    assert parts_table(summary, ["metric"]).loc["dsa", "cw"] == "0.000 → 0.300"
+    two = pd.concat([results, results.assign(seed=1, accuracy=results["accuracy"] + 0.02)])
+    assert "Means over 2 seeds" in runs_in_words(two)
+    # 0.80 and 0.82: half-width 12.706205 * 0.0141421 / sqrt(2)
+    assert spread_table(summarise(two), ["metric"], columns).loc["dsa", "chosen"] == "0.810 ± 0.127"
+    pairs = pairs_table(weigh(two).against_random)
+    assert pairs["difference"].tolist() == ["+0.100 ± 0.000"]
+    assert pairs.columns.name == "n = 2: no test, it takes 6 data sets or runs"

@@ -156,6 +156,7 @@ def write_index(workspace: Workspace) -> Path:
         )
     failures = [job for job in jobs if job["state"] == "failed"]
     answer = _text(_read(root / "recommendation.json"), "text", 5000)
+    picture = _picture(workspace.figures() / "comparison_curves.png", root)
     page = Environment(loader=FileSystemLoader(PAGES), autoescape=True).get_template(
         "index.html.j2"
     )
@@ -163,6 +164,7 @@ def write_index(workspace: Workspace) -> Path:
         path.write_text(
             page.render(
                 style=_style(), datasets=sections, failures=failures, answer=answer,
+                picture=picture,
                 written=datetime.now().strftime("%Y-%m-%d %H:%M"),
             ),
             encoding="utf-8",
@@ -238,12 +240,16 @@ def _thumbnails(workspace: Workspace, dataset: str) -> list[dict[str, str]]:
     folder, root = workspace.figures(dataset), workspace.reports_root
     wanted = [f"{dataset}_c{c}_{q}" for c in (1, 2, 3) for q in THUMBNAILS] if dataset else []
     names = wanted or [p.stem for p in sorted(folder.glob("comparison_*.png"))]
-    found = [folder / f"{name}.png" for name in names if (folder / f"{name}.png").exists()]
-    return [
-        {
-            "name": readable(path.stem).removeprefix(f"{dataset}_").replace("_", " "),
-            "source": _href(path, root),
-            "link": _href(path.with_suffix(".svg"), root),
-        }
-        for path in found
-    ]
+    pictures = [_picture(folder / f"{name}.png", root, f"{dataset}_") for name in names]
+    return [picture for picture in pictures if picture]
+
+
+def _picture(path: Path, root: Path, prefix: str = "") -> dict[str, str] | None:
+    """A figure's name, its .png to show and its .svg to open; None if it is not there."""
+    if not path.exists():
+        return None
+    return {
+        "name": readable(path.stem).removeprefix(prefix).replace("_", " "),
+        "source": _href(path, root),
+        "link": _href(path.with_suffix(".svg"), root),
+    }

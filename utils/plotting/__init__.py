@@ -8,6 +8,7 @@ every figure, and axes carry units.
 from utils.plotting.adversarial import adversarial_examples, attack_accuracy, attack_norms
 from utils.plotting.curves import all_curves, resource_curves, retraining_curves
 from utils.plotting.data import class_counts, confusion_matrix, image_grid, training_history
+from utils.plotting.evidence import critical_differences, differences_to_random
 from utils.plotting.scores import first_picks, rank_correlation, score_distributions
 from utils.plotting.style import METRIC_STYLES, STYLE, metric_style, save
 from utils.plotting.tradeoffs import comparison, pareto
@@ -22,6 +23,8 @@ __all__ = [
     "class_counts",
     "comparison",
     "confusion_matrix",
+    "critical_differences",
+    "differences_to_random",
     "first_picks",
     "image_grid",
     "metric_style",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from utils.plotting.style import REFERENCE, WIDTH, in_order, metric_style, styled
@@ -93,7 +95,9 @@ def retraining_curves(
 
 
 @styled
-def all_curves(results: pd.DataFrame, quantity: str = "accuracy") -> Figure:
+def all_curves(
+    results: pd.DataFrame, quantity: str = "accuracy", choice: Mapping | None = None
+) -> Figure:
     """Draw the curves of all data sets and configurations: a row a data set, small and alike.
 
     Parameters
@@ -103,6 +107,9 @@ def all_curves(results: pd.DataFrame, quantity: str = "accuracy") -> Figure:
         `retraining_curves`.
     quantity : str, default="accuracy"
         Column to draw; the panels of a row share its axis. A dotted line shows the original model.
+    choice : mapping, optional
+        What `utils.statistics.recommend` returns: a star marks the mean over the seeds of its
+        points chosen on validation.
     """
     datasets = list(dict.fromkeys(results["dataset"]))
     configurations = sorted(results["configuration"].unique())
@@ -119,6 +126,8 @@ def all_curves(results: pd.DataFrame, quantity: str = "accuracy") -> Figure:
                 _draw(axis, curve, metric, metric_name(metric))
             original = part.loc[part["point"] == 0, quantity].mean()
             axis.axhline(original, color=REFERENCE, linestyle=":", label="original model")
+            if choice and configuration == choice["configuration"]:
+                _star(axis, part, quantity, choice)
             axis.set_xlim(left=0)
             axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
             axis.xaxis.set_major_locator(MaxNLocator(4))
@@ -128,7 +137,12 @@ def all_curves(results: pd.DataFrame, quantity: str = "accuracy") -> Figure:
     for axis in axes[-1]:
         axis.set_xlabel(label("n_inputs"))
     figure.supylabel(label(quantity), fontsize=10)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    if choice:
+        handles.append(Line2D([], [], color="white", marker="*", markersize=13,
+                              markeredgecolor=REFERENCE, linestyle="none"))
+        names.append("recommended")
+    figure.legend(handles, names, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -178,6 +192,15 @@ def resource_curves(results: pd.DataFrame) -> Figure:
     figure.suptitle(title, fontsize=10)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
+
+
+def _star(axis: Axes, part: pd.DataFrame, quantity: str, choice: Mapping) -> None:
+    """Mark the recommended choice in the panel of its configuration."""
+    curve = part[(part["metric"] == choice["metric"]) & (part["point"] > 0)].reset_index(drop=True)
+    chosen = curve.loc[curve.groupby("seed")["val_accuracy"].idxmax()]
+    axis.plot(chosen["n_inputs"].mean(), chosen[quantity].mean(), "*", markersize=15, zorder=5,
+              color=metric_style(choice["metric"])["color"], markeredgecolor=REFERENCE,
+              linestyle="none", label="_recommended")
 
 
 def _one_configuration(results: pd.DataFrame) -> str:

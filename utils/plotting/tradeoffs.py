@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
@@ -17,7 +18,7 @@ from utils.plotting.style import (
     metric_style,
     styled,
 )
-from utils.statistics import metric_name, pareto_front
+from utils.statistics import metric_name, unbeaten
 
 _COSTS = {
     "total_seconds": "retraining\ntime (s)",
@@ -92,63 +93,75 @@ def comparison(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figu
 
 
 @styled
-def pareto(
-    summary: pd.DataFrame, accuracy: str = "chosen_accuracy", seconds: str = "chosen_seconds"
-) -> Figure:
-    """Draw accuracy against seconds; what another choice beats in both is grey.
+def pareto(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figure:
+    """Draw accuracy against time and energy, a row a data set; what is beaten in all is grey.
 
     Parameters
     ----------
     summary : DataFrame
         What `utils.statistics.summarise` returns, of one to about six data sets.
-    accuracy, seconds : str
-        Columns to draw; by default the accuracy at the data point chosen on validation, and the
-        seconds of that one retraining.
+    accuracy : str, default="chosen_accuracy"
+        Column for the height; the front is always that of the point chosen on validation.
 
     Notes
     -----
-    The line joins the Pareto front: no other choice is at least as accurate and as fast and
-    better in one. There, ``c1`` and so on name the configuration. The time axis is logarithmic
-    where the slowest choice takes more than five times as long as the fastest.
+    Coloured are the choices on the Pareto front over accuracy, seconds and energy (of retraining
+    the one chosen point), see `utils.statistics.unbeaten`: no other choice is at least as good in
+    all three and better in one. There, ``c1`` and so on name the configuration. An axis is
+    logarithmic where its largest cost is more than five times its smallest.
     """
     datasets = list(dict.fromkeys(summary["dataset"]))
-    columns = 1 if len(datasets) == 1 else 2
-    rows = -(-len(datasets) // columns)
     figure, axes = plt.subplots(
-        rows, columns, squeeze=False, figsize=(WIDTH, 0.7 + (3.6 if columns == 1 else 2.9) * rows)
+        len(datasets), 2, squeeze=False, sharey="row",
+        figsize=(WIDTH, 0.9 + (3.4 if len(datasets) == 1 else 2.4) * len(datasets)),
     )
-    for axis in axes.flat[len(datasets) :]:
-        axis.axis("off")
-    for axis, dataset in zip(axes.flat, datasets, strict=False):
-        part = summary[summary["dataset"] == dataset].dropna(subset=[accuracy, seconds])
-        front = pareto_front(part, maximise=[accuracy], minimise=[seconds])
-        line = part[front].sort_values(seconds)
-        axis.step(line[seconds], line[accuracy], where="post", color=REFERENCE, linewidth=0.9,
-                  zorder=1, label="_front")
-        for on_front, (_, entry) in zip(front, part.iterrows(), strict=True):
-            look = metric_style(entry["metric"]) | {"linestyle": "none"}
-            look |= {"markersize": 8} if on_front else {"color": MUTED}
-            axis.plot(entry[seconds], entry[accuracy], zorder=3 if on_front else 2, **look)
-            if on_front:
-                axis.annotate(f"c{entry['configuration']}", (entry[seconds], entry[accuracy]),
-                              xytext=(-5, 4), textcoords="offset points", ha="right", fontsize=9)
-        original = summary.loc[summary["dataset"] == dataset, "original_accuracy"].iloc[0]
-        axis.set(title=f"{dataset} (original model: {original:.3f})", ylabel="accuracy",
-                 xlabel="retraining time (s)")
-        axis.margins(x=0.08, y=0.12)
-        if len(part) and 0 < 5 * part[seconds].min() < part[seconds].max():
-            axis.set(xscale="log", xlabel="retraining time (s, logarithmic)")
-            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axis.xaxis.set_minor_formatter(NullFormatter())
+    for row, dataset in zip(axes, datasets, strict=True):
+        part = summary[summary["dataset"] == dataset]
+        front = unbeaten(part)
+        for axis, (column, (name, factor)) in zip(row, _ONE_POINT.items(), strict=True):
+            _draw_choices(axis, part, factor * part[column], part[accuracy], front)
+            axis.set(xlabel=name)
+            _stretch(axis, factor * part[column])
+        row[0].set(title=f"{dataset} (original model: {part['original_accuracy'].iloc[0]:.3f})",
+                   ylabel="accuracy")
     handles = [_handle(metric) for metric in in_order(summary["metric"])]
-    handles += [
-        Line2D([], [], color=REFERENCE, linewidth=0.9, label="Pareto front"),
-        Line2D([], [], color=MUTED, marker="o", linestyle="none", label="beaten (any metric)"),
-    ]
+    handles.append(Line2D([], [], color=MUTED, marker="o", linestyle="none",
+                          label="beaten in accuracy, time and energy"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3,
-                  title="c1: configuration 1, and so on")
+                  title="coloured: on the Pareto front; c1: configuration 1, and so on")
     return figure
+
+
+_ONE_POINT = {
+    "chosen_seconds": ("time of this one retraining (s)", 1),
+    "chosen_energy_kwh": ("energy of this one retraining (Wh)", 1000),
+}
+
+
+def _draw_choices(
+    axis: Axes, part: pd.DataFrame, costs: pd.Series, accuracies: pd.Series, front: np.ndarray
+) -> None:
+    """Draw a mark a choice, coloured and named where it is on the front."""
+    if costs.isna().all():
+        axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center")
+    choices = zip(part["configuration"], part["metric"], costs, accuracies, front, strict=True)
+    for configuration, metric, cost, accuracy, on_front in choices:
+        look = metric_style(metric) | {"linestyle": "none"}
+        look |= {"markersize": 8} if on_front else {"color": MUTED}
+        axis.plot(cost, accuracy, zorder=3 if on_front else 2, **look)
+        if on_front and not np.isnan(cost):
+            axis.annotate(f"c{configuration}", (cost, accuracy), xytext=(-5, 4), ha="right",
+                          textcoords="offset points", fontsize=9)
+    axis.margins(x=0.1, y=0.12)
+
+
+def _stretch(axis: Axes, costs: pd.Series) -> None:
+    """Make an axis of costs logarithmic where they are far apart."""
+    if 0 < 5 * costs.min() < costs.max():
+        axis.set(xscale="log", xlabel=f"{axis.get_xlabel()[:-1]}, logarithmic)")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _handle(metric: str) -> Line2D:

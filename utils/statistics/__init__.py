@@ -1,10 +1,32 @@
-"""From the results table to numbers that answer the question: summaries, Pareto front, advice.
+"""From the results table to numbers that answer the question: summaries, tests, advice.
 
 Every function takes the results table of ``utils.results`` (one row a data set, configuration,
 metric, seed and data point) or what another function here returns, and needs nothing else.
 """
 
-from utils.statistics.advice import metric_name, pareto_front, recommend
+from utils.statistics.advice import metric_name, pareto_front, recommend, unbeaten
+from utils.statistics.answers import (
+    Evidence,
+    answers,
+    answers_text,
+    as_record,
+    size_table,
+    weigh,
+)
+from utils.statistics.significance import (
+    ALPHA,
+    Ranking,
+    configuration_blocks,
+    critical_difference,
+    holm,
+    metric_blocks,
+    metrics_against_random,
+    needed_for_pairs,
+    needed_for_ranking,
+    pair_tests,
+    rank_test,
+    vargha_delaney,
+)
 from utils.statistics.summaries import (
     KEYS,
     TOLERANCE,
@@ -13,15 +35,46 @@ from utils.statistics.summaries import (
     summarise,
     summarise_runs,
 )
+from utils.statistics.tables import (
+    pairs_table,
+    parts_table,
+    reach_table,
+    runs_in_words,
+    spread_table,
+)
 
 __all__ = [
+    "ALPHA",
     "KEYS",
     "TOLERANCE",
+    "Evidence",
+    "Ranking",
     "against_random",
+    "answers",
+    "answers_text",
+    "as_record",
+    "configuration_blocks",
+    "critical_difference",
+    "holm",
     "mean_interval",
+    "metric_blocks",
     "metric_name",
+    "metrics_against_random",
+    "needed_for_pairs",
+    "needed_for_ranking",
+    "pair_tests",
+    "pairs_table",
     "pareto_front",
+    "parts_table",
+    "rank_test",
+    "reach_table",
     "recommend",
+    "runs_in_words",
+    "size_table",
+    "spread_table",
     "summarise",
     "summarise_runs",
+    "unbeaten",
+    "vargha_delaney",
+    "weigh",
 ]

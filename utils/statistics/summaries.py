@@ -10,11 +10,13 @@ from scipy import stats
 
 KEYS = ["dataset", "configuration", "metric"]
 TOLERANCE = 0.01
-"""Accuracies this close (absolute) count as equally good."""
+"""Accuracies this close (absolute: one percentage point) count as equally good."""
 
-INTERVALS = ["best_accuracy", "chosen_accuracy", "final_accuracy", "gain", "area", "total_seconds"]
-_NEEDED = [*KEYS, "seed", "point", "n_inputs", "accuracy", "val_accuracy", "fit_seconds",
-           "cpu_percent", "memory_peak_mb", "energy_kwh"]
+INTERVALS = ["best_accuracy", "chosen_accuracy", "final_accuracy", "gain", "area", "area_seconds",
+             "clean_lost", "total_seconds"]
+_COSTS = ["fit_seconds", "cpu_seconds", "energy_kwh"]
+_NEEDED = [*KEYS, "seed", "point", "n_inputs", "accuracy", "accuracy_clean", "val_accuracy",
+           *_COSTS, "cpu_percent", "memory_peak_mb"]
 ROUNDING = 1e-9  # 0.90 - 0.01 is not 0.89 in binary
 
 
@@ -55,7 +57,8 @@ def summarise_runs(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns described in `summarise`, without intervals and with a column ``seed``.
+        The columns described in `summarise`, without intervals and ``near_best_runs``, and with
+        a column ``seed``.
 
     Raises
     ------
@@ -70,17 +73,21 @@ def summarise_runs(results: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("results: expected numbers in accuracy and val_accuracy, got NaN")
     rows = []
     for _, runs in results.groupby(["dataset", "configuration", "seed"], sort=False):
-        configuration_best = runs.loc[runs["point"] > 0, "accuracy"].max()
+        highest = runs.loc[runs["point"] > 0, "accuracy"].max()
+        longest = runs.groupby("metric")["fit_seconds"].max().min()  # seconds that all curves have
         for metric, curve in runs.groupby("metric", sort=False):
             first = curve.iloc[0]
             keys = {name: first[name] for name in ("dataset", "configuration", "seed")}
-            rows.append({**keys, "metric": metric, **_measure(curve, configuration_best)})
+            rows.append({**keys, "metric": metric, **_measure(curve, highest, longest)})
     table = pd.DataFrame(rows)
     return table[[*KEYS, "seed", *(c for c in table if c not in [*KEYS, "seed"])]]
 
 
-def _measure(curve: pd.DataFrame, configuration_best: float) -> dict[str, float]:
-    """Numbers of one curve, that is one metric, configuration and seed."""
+def _measure(curve: pd.DataFrame, highest: float, longest: float) -> dict[str, float]:
+    """Numbers of one curve, that is one metric, configuration and seed.
+
+    `highest` accuracy and `longest` common time are those of all metrics of its configuration.
+    """
     curve = curve.sort_values("point", ignore_index=True)
     points = curve["point"].tolist()
     if points[0] != 0 or len(points) < 2 or len(set(points)) != len(points):
@@ -90,36 +97,58 @@ def _measure(curve: pd.DataFrame, configuration_best: float) -> dict[str, float]
         )
     original, retrained = curve.iloc[0], curve.iloc[1:]
     # idxmax takes the first of equals: the fewest inputs
-    best = retrained.loc[retrained["accuracy"].idxmax()]
     chosen = retrained.loc[retrained["val_accuracy"].idxmax()]
-    final = retrained.iloc[-1]
-    near = curve[curve["accuracy"] >= configuration_best - TOLERANCE - ROUNDING]
+    picks = {
+        "best": retrained.loc[retrained["accuracy"].idxmax()],
+        "chosen": chosen,
+        "final": retrained.iloc[-1],
+        "near_best": _first(curve[curve["accuracy"] >= highest - TOLERANCE - ROUNDING]),
+    }
     n_inputs, accuracy = curve["n_inputs"].to_numpy(float), curve["accuracy"].to_numpy(float)
+    parts = [c for c in curve if c.startswith("accuracy_")]  # clean, adversarial, each attack
+    to_near_best = curve["point"] <= picks["near_best"]["point"]  # never where not reached
+    near_best_search = curve.loc[to_near_best, "fit_seconds"].sum(min_count=1)
     return {
         "original_accuracy": original["accuracy"],
-        "best_accuracy": best["accuracy"],
-        "best_point": best["point"],
-        "best_n_inputs": best["n_inputs"],
-        "best_seconds": best["fit_seconds"],
-        "best_energy_kwh": best["energy_kwh"],
-        "chosen_accuracy": chosen["accuracy"],
+        **{f"original_{part}": original[part] for part in parts},
+        **{f"{name}_accuracy": picks[name]["accuracy"] for name in ("best", "chosen", "final")},
         "chosen_val_accuracy": chosen["val_accuracy"],
-        "chosen_point": chosen["point"],
-        "chosen_n_inputs": chosen["n_inputs"],
-        "chosen_seconds": chosen["fit_seconds"],
-        "chosen_energy_kwh": chosen["energy_kwh"],
-        "final_accuracy": final["accuracy"],
-        "final_n_inputs": final["n_inputs"],
-        "final_seconds": final["fit_seconds"],
-        "gain": best["accuracy"] - original["accuracy"],
+        **{f"chosen_{part}": chosen[part] for part in parts},
+        **{f"{name}_point": picks[name]["point"] for name in ("best", "chosen")},
+        **{f"{name}_n_inputs": pick["n_inputs"] for name, pick in picks.items()},
+        **{
+            f"{name}_{cost.removeprefix('fit_')}": pick[cost]
+            for name, pick in picks.items()
+            for cost in _COSTS
+        },
+        "near_best_search_seconds": near_best_search,
+        "gain": picks["best"]["accuracy"] - original["accuracy"],
         "area": np.trapezoid(accuracy, n_inputs) / (n_inputs[-1] - n_inputs[0]),
-        "near_best_n_inputs": near["n_inputs"].iloc[0] if len(near) else np.nan,
-        "near_best_seconds": near["fit_seconds"].iloc[0] if len(near) else np.nan,
+        "area_seconds": _area_over_seconds(curve, longest),
+        "clean_lost": original["accuracy_clean"] - chosen["accuracy_clean"],
+        "clean_lost_most": original["accuracy_clean"] - retrained["accuracy_clean"].min(),
         "total_seconds": retrained["fit_seconds"].sum(),
         "total_energy_kwh": retrained["energy_kwh"].sum(skipna=False),
         "cpu_percent": retrained["cpu_percent"].mean(),
         "memory_peak_mb": retrained["memory_peak_mb"].max(),
     }
+
+
+def _first(rows: pd.DataFrame) -> pd.Series:
+    """The first of some rows; one of NaN if there is none."""
+    return rows.iloc[0] if len(rows) else pd.Series(np.nan, index=rows.columns)
+
+
+def _area_over_seconds(curve: pd.DataFrame, longest: float) -> float:
+    """Mean accuracy over the seconds of one retraining, from 0 to `longest`; see `summarise`."""
+    ordered = curve.sort_values("fit_seconds", kind="stable")
+    seconds, accuracy = ordered["fit_seconds"].to_numpy(), ordered["accuracy"].to_numpy()
+    if not longest > seconds[0]:
+        return np.nan
+    inside = seconds < longest
+    at = np.append(seconds[inside], longest)
+    heights = np.append(accuracy[inside], np.interp(longest, seconds, accuracy))
+    return np.trapezoid(heights, at) / (longest - seconds[0])
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
@@ -139,24 +168,33 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
         ``n_seeds``
             Number of runs.
         ``original_accuracy``
-            Accuracy of the original model (point 0) on test + adversarial test inputs.
-        ``best_accuracy``, ``best_point``, ``best_n_inputs``, ``best_seconds``, ``best_energy_kwh``
+            Accuracy of the original model (point 0) on test + adversarial test inputs;
+            ``original_accuracy_clean``, ``_adversarial`` and one for each attack: on its parts.
+        ``best_accuracy``, ``best_point``, ``best_n_inputs``, ``best_...``
             The retrained point with the highest accuracy *on the test inputs*, as the study
             picks it. It is optimistic: the same inputs choose the point and judge it.
         ``chosen_...``
             The same for the retrained point with the highest accuracy on *validation* +
             adversarial validation inputs (``chosen_val_accuracy``). The test inputs had no say in
-            it, so this is the number to quote.
+            it, so this is the number to quote. ``chosen_accuracy_clean``, ``_adversarial`` and
+            one for each attack: its parts.
         ``final_...``
             The last point: retrained on all inputs.
+        ``near_best_...``
+            The first point, the original model included, whose accuracy is within 0.01 of the
+            best retrained one of any metric in this data set, configuration and seed. NaN if not
+            reached in every seed; ``near_best_runs`` says in how many it was.
+        ``..._seconds``, ``..._cpu_seconds``, ``..._energy_kwh``
+            Of retraining *that one point*. Every point starts from the same weights, so this is
+            what a user pays who knows the point. ``near_best_search_seconds`` is what finding
+            it takes: all points up to and with it.
         ``gain``
             ``best_accuracy - original_accuracy``.
-        ``area``
-            Normalised area under the accuracy curve, see Notes.
-        ``near_best_n_inputs``, ``near_best_seconds``
-            Inputs of the first point, the original model included, whose accuracy is within
-            0.01 of the best retrained one of any metric in this configuration and seed, and
-            the seconds of that one retraining. NaN if not reached in every seed.
+        ``area``, ``area_seconds``
+            Normalised area under the accuracy curve over inputs and over seconds, see Notes.
+        ``clean_lost``, ``clean_lost_most``
+            Accuracy on clean test inputs that retraining costs, ``a_clean(0) - a_clean(p)``: at
+            the chosen point, and at the worst retrained point on the way; negative if it gains.
         ``total_seconds``, ``total_energy_kwh``
             The whole curve: all its retrainings together.
         ``cpu_percent``, ``memory_peak_mb``
@@ -171,6 +209,11 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     the mean accuracy along the curve: 1 for a model that is always right, and higher for a
     metric that reaches the same accuracy with fewer inputs. Of equal points the one with the
     fewest inputs counts.
+
+    ``area_seconds`` is the same with :math:`t_i`, the seconds of retraining point *i* alone, in
+    the place of :math:`n_i`, points in the order of their seconds, up to :math:`T`, the largest
+    time that every curve of the data set, configuration and seed reaches (the accuracy at
+    :math:`T` is interpolated): the mean accuracy for a time between 0 and :math:`T`.
     """
     runs = summarise_runs(results)
     rows = []
@@ -180,6 +223,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
             row[column] = group[column].mean(skipna=False)
             if column in INTERVALS:
                 row[f"{column}_interval"] = mean_interval(group[column])[1]
+        row["near_best_runs"] = int(group["near_best_n_inputs"].notna().sum())
         rows.append(row | {"memory_peak_mb": group["memory_peak_mb"].max()})
     return pd.DataFrame(rows)
 

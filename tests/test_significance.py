@@ -1,0 +1,281 @@
+"""Tests of significance, against published examples, R's numbers and exact enumeration."""
+
+import subprocess
+import sys
+from itertools import permutations, product
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from tests.conftest import ROOT
+from utils.statistics import (
+    configuration_blocks,
+    critical_difference,
+    holm,
+    metric_blocks,
+    metrics_against_random,
+    needed_for_pairs,
+    needed_for_ranking,
+    pair_tests,
+    rank_test,
+    vargha_delaney,
+)
+
+# Demsar, JMLR 7 (2006), table 2: AUC of C4.5 without and with pruning (m) on 14 data sets
+C45 = pd.DataFrame(
+    [
+        [0.763, 0.768], [0.599, 0.591], [0.954, 0.971], [0.628, 0.661], [0.882, 0.888],
+        [0.936, 0.931], [0.661, 0.668], [0.583, 0.583], [0.775, 0.838], [1.000, 1.000],
+        [0.940, 0.962], [0.619, 0.666], [0.972, 0.981], [0.957, 0.978],
+    ],
+    columns=["C4.5", "m"],
+)  # fmt: skip
+
+
+def blocks(values, columns=None, seeds=1):
+    """Rows as (dataset, seed): so many seeds of each data set after another."""
+    table = pd.DataFrame(values, columns=columns)
+    index = [(f"d{i // seeds}", i % seeds) for i in range(len(table))]
+    table.index = pd.MultiIndex.from_tuples(index, names=["dataset", "seed"])
+    return table
+
+
+def test_friedman_by_hand():
+    # ranks of a: 1 1 1 2, of b: 2 3 2 1, of c: 3 2 3 3; means 1.25, 2, 2.75
+    found = rank_test(blocks([[3, 2, 1], [3, 1, 2], [3, 2, 1], [2, 3, 1]], list("abc")))
+    assert found.ranks.to_dict() == {"a": 1.25, "b": 2, "c": 2.75}
+    # 12 * 4 / (3 * 4) * (1.25^2 + 2^2 + 2.75^2 - 3 * 4^2 / 4)
+    assert found.statistic == pytest.approx(4.5)
+    assert (found.n, found.blocks) == (4, "4 data sets")
+
+
+def test_critical_difference_of_demsars_example():
+    assert critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("treatments", "q"), [(2, 1.960), (3, 2.343), (4, 2.569), (6, 2.850), (10, 3.164)]
+)
+def test_critical_difference_has_demsars_quantiles(treatments, q):
+    expected = q * np.sqrt(treatments * (treatments + 1) / (6 * 20))
+    assert critical_difference(treatments, 20) == pytest.approx(expected, abs=0.001)
+
+
+def test_nemenyi_p_values_fit_the_critical_difference():
+    rng = np.random.default_rng(0)
+    table = blocks(rng.random((20, 4)) + [0, 0.1, 0.4, 0.8], list("abcd"))
+    found = rank_test(table)
+    assert found.p < 0.001
+    for a, b in permutations("abcd", 2):
+        far = abs(found.ranks[a] - found.ranks[b])
+        assert (found.pairs.loc[a, b] < 0.05) == (far > found.distance)
+        q = far / np.sqrt(4 * 5 / (6 * 20)) * np.sqrt(2)
+        p = stats.studentized_range.sf(q, 4, np.inf)
+        assert found.pairs.loc[a, b] == pytest.approx(p, abs=2e-3)
+    assert found.ranks.index[0] == "d" and "a" not in found.alike("d")
+
+
+def test_friedman_as_r():
+    """R's help of friedman.test (Hollander and Wolfe 1973): 11.143, p = 0.003805, with ties."""
+    times = """5.40 5.50 5.55 5.85 5.70 5.75 5.20 5.60 5.50 5.55 5.50 5.40 5.90 5.85 5.70
+    5.45 5.55 5.60 5.40 5.40 5.35 5.45 5.50 5.35 5.25 5.15 5.00 5.85 5.80 5.70 5.25 5.20 5.10
+    5.65 5.55 5.45 5.60 5.35 5.45 5.05 5.00 4.95 5.50 5.50 5.40 5.45 5.55 5.50 5.55 5.55 5.35
+    5.45 5.50 5.55 5.50 5.45 5.25 5.65 5.60 5.40 5.70 5.65 5.55 6.30 6.30 6.25"""
+    found = rank_test(blocks(np.array(times.split(), dtype=float).reshape(22, 3)))
+    assert found.statistic == pytest.approx(11.143, abs=5e-4)
+    assert found.p == pytest.approx(0.003805, abs=5e-7)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [[3, 2, 1], [3, 2, 1], [2, 3, 1], [3, 1, 2]],
+        [[3, 2, 2], [3, 2, 1], [1, 1, 1], [3, 3, 1]],  # ties
+        [[3, 1, 2], [1, 2, 3], [2, 3, 1], [1, 2, 3]],
+    ],
+)
+def test_friedman_with_few_blocks_is_exact(values):
+    def statistic(rows):
+        return (np.sum(rows, axis=0) ** 2).sum()
+
+    ranks = [stats.rankdata(row) for row in values]
+    every = [statistic(rows) for rows in product(*(list(permutations(row)) for row in ranks))]
+    expected = np.mean(np.array(every) >= statistic(ranks) - 1e-9)
+    assert rank_test(blocks(values)).p == pytest.approx(expected)
+
+
+def test_friedman_with_few_blocks_and_many_treatments_is_near_exact():
+    # the same order of 6 in 3 blocks: 1 / 720^2, below what 9,999 draws can show
+    same = rank_test(blocks([[1, 2, 3, 4, 5, 6]] * 3))
+    assert same.p == pytest.approx(1e-4)
+    assert rank_test(blocks([[1, 2, 3, 4, 5, 6]] * 3)).p == same.p  # repeatable
+
+
+def test_friedman_where_all_are_equal():
+    found = rank_test(blocks(np.ones((5, 3)), list("abc")))
+    assert (found.statistic, found.p) == (0, 1) and found.pairs.empty
+    assert found.alike("a") == ["b", "c"]
+    # equal but for rounding
+    rounded = rank_test(blocks([[0.1 + 0.2, 0.3, 0.3]] * 5))
+    assert rounded.p == 1
+
+
+@pytest.mark.parametrize("treatments", [3, 6])
+def test_the_blocks_needed_are_the_fewest_that_can_show_anything(treatments):
+    needed = needed_for_ranking(treatments)
+    assert needed == 3
+    clear = [list(range(treatments))] * needed
+    found = rank_test(blocks(clear))
+    assert found.tested and found.p < 0.05 and found.pairs.iloc[0, -1] < 0.05
+    fewer = rank_test(blocks(clear[1:]))
+    assert not fewer.tested and np.isnan(fewer.distance) and fewer.needed == 3
+    assert fewer.ranks.tolist() == list(range(1, treatments + 1))  # ranks are known all the same
+    assert critical_difference(treatments, needed - 1) > treatments - 1
+
+
+@pytest.mark.parametrize(("comparisons", "needed"), [(1, 6), (3, 7), (5, 8)])
+def test_the_pairs_needed_are_the_fewest_that_can_show_anything(comparisons, needed):
+    assert needed_for_pairs(comparisons) == needed
+    for n, possible in ((needed, True), (needed - 1, False)):
+        smallest = stats.wilcoxon(np.arange(1.0, n + 1)).pvalue
+        assert smallest == pytest.approx(2 / 2**n)
+        assert (comparisons * smallest < 0.05) == possible
+
+
+def test_two_or_one_to_compare():
+    two = rank_test(blocks(np.random.default_rng(0).random((9, 2))))
+    assert not two.tested and two.needed == 0 and len(two.ranks) == 2
+    assert rank_test(blocks([[0.5]] * 4)).ranks.tolist() == [1]
+
+
+def test_missing_values_leave_out_treatments_and_blocks():
+    values = [[1, 2, 3, np.nan]] * 4 + [[3, np.nan, 1, np.nan]]
+    found = rank_test(blocks(values, list("abcd")))
+    assert (found.n, list(found.ranks.index)) == (4, ["c", "b", "a"])
+
+
+def test_data_sets_are_blocks_where_they_are_enough():
+    rng = np.random.default_rng(1)
+    enough = rank_test(blocks(rng.random((15, 3)), seeds=5))
+    assert (enough.n, enough.blocks) == (3, "3 data sets, means over their seeds")
+    few = rank_test(blocks(rng.random((10, 3)), seeds=5))
+    assert (few.n, few.blocks) == (10, "10 runs: the seeds of 2 data sets")
+    assert rank_test(blocks(rng.random((5, 3)), seeds=5)).blocks == "5 seeds of one data set"
+    assert rank_test(blocks(rng.random((1, 3)))).blocks == "1 data set"
+
+
+def test_means_over_seeds_are_ranked_not_the_seeds():
+    # a is best in four of five seeds of each data set, b on average
+    part = [[2, 1, 0]] * 4 + [[0, 9, 1]]
+    assert rank_test(blocks(part * 3, list("abc"), seeds=5)).ranks.index[0] == "b"
+    assert rank_test(blocks(part, list("abc"), seeds=5)).ranks.index[0] == "a"
+
+
+def test_wilcoxon_as_demsar():
+    """His table 2: C4.5 with and without m; T = 12, two differences of 0 split."""
+    table = blocks(C45.to_numpy(), C45.columns)
+    difference = (C45["m"] - C45["C4.5"]).round(12)
+    assert stats.wilcoxon(difference, zero_method="zsplit").statistic == 12
+    found = pair_tests(table, [("m", "C4.5")]).iloc[0]
+    # T - 105 / 2 over sqrt(14 * 15 * 29 / 24) is z = -2.54: p = 0.011
+    assert found["p_holm"] == pytest.approx(0.011, abs=0.0015)
+    assert (found["n"], found["wins"]) == (14, 10)
+    assert found["difference"] == pytest.approx(difference.mean())
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        [1, 2, 3, 4, 5, 6, -7, 8],
+        [1, 1, 2, -2, 3, 3, 3, 4],  # ties
+        [0, 1, 1, -1, 2, 3, 0, 4],  # ties and zeros
+        [0, 0, 0, 0, 0, 0, 0, 0],
+    ],
+)
+def test_wilcoxon_is_exact(differences):
+    differences = np.array(differences) / 10
+    ranks = stats.rankdata(abs(differences).round(9))
+    signed = np.sign(differences) * ranks  # a zero gives both sides half: no difference
+    every = [abs(np.sum(signs * signed)) for signs in product([-1, 1], repeat=8)]
+    expected = np.mean(np.array(every) >= abs(signed.sum()) - 1e-9)
+    table = blocks(np.c_[0.5 + differences, np.full(8, 0.5)], ["a", "b"])
+    assert pair_tests(table, [("a", "b")])["p_holm"][0] == pytest.approx(expected)
+
+
+def test_pairs_with_too_few_blocks_are_not_tested():
+    values = np.c_[np.arange(5.0) + 1, np.arange(5.0)]
+    found = pair_tests(blocks(values, ["a", "b"]), [("a", "b")]).iloc[0]
+    assert np.isnan(found["p_holm"]) and found["needed"] == 6
+    assert (found["difference"], found["wins"], found["n"]) == (1, 5, 5)
+    assert pair_tests(blocks([[1, 2]], ["a", "b"]), []).empty
+
+
+def test_holm_as_r():
+    # p.adjust(c(0.01, 0.04, 0.03), "holm")
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
+    np.testing.assert_allclose(holm(np.array([0.5, 0.6])), [1, 1])
+    # a test that was not made still counts
+    np.testing.assert_allclose(holm(np.array([np.nan, 0.01, 0.02])), [np.nan, 0.03, 0.04])
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    p = np.random.default_rng(0).random(9) / 10
+    np.testing.assert_allclose(holm(p), multitest.multipletests(p, method="holm")[1])
+
+
+def test_vargha_delaney():
+    assert vargha_delaney([1, 2, 3], [2, 2]) == 0.5
+    assert vargha_delaney([3, 4], [1, 3]) == 3.5 / 4
+    x, y = np.random.default_rng(0).integers(0, 5, (2, 12))
+    assert vargha_delaney(x, y) == pytest.approx(stats.mannwhitneyu(x, y).statistic / 144)
+
+
+def test_the_effect_is_that_within_data_sets():
+    # a beats b by a little on both data sets, which differ by much: 1 within, 0.75 over all
+    values = [[0.2, 0.1], [0.21, 0.11], [0.9, 0.8], [0.91, 0.81]]
+    found = pair_tests(blocks(values, ["a", "b"], seeds=2), [("a", "b")]).iloc[0]
+    assert found["a12"] == 1
+
+
+def runs(metrics, seeds=8, configurations=(1, 2)):
+    """Areas: `metrics` says by how much each lies above 0.5 (and a little more in each seed)."""
+    return pd.DataFrame(
+        [
+            {"dataset": "digits", "configuration": c, "metric": metric, "seed": seed,
+             "area": 0.5 + gain + seed / 100, "chosen_accuracy": 0.6 + gain + c / 10 + seed / 100}
+            for c in configurations for metric, gain in metrics.items() for seed in range(seeds)
+        ]
+    )  # fmt: skip
+
+
+def test_metrics_against_random():
+    found = metrics_against_random(runs({"dsa": 0.1, "nc": 0, "random": 0}))
+    assert found["configuration"].tolist() == [1, 1, 2, 2]
+    dsa, nc = found.iloc[0], found.iloc[1]
+    assert dsa["p_holm"] == pytest.approx(2 * 2 / 2**8) and nc["p_holm"] == 1
+    assert (dsa["difference"], dsa["wins"], dsa["n"]) == (pytest.approx(0.1), 8, 8)
+    assert dsa["blocks"] == "8 seeds of one data set"
+
+
+def test_without_random_or_with_random_alone_there_is_nothing_to_test():
+    for metrics in ({"dsa": 0.1, "nc": 0}, {"random": 0}):
+        assert metrics_against_random(runs(metrics)).empty
+
+
+def test_configurations_are_paired_on_the_metrics_that_all_of_them_ran():
+    table = runs({"dsa": 0.1, "nc": 0.3}, seeds=2)
+    table = table[(table["configuration"] == 1) | (table["metric"] == "dsa")]  # 2 ran dsa only
+    found = configuration_blocks(table)
+    np.testing.assert_allclose(found[1], [0.8, 0.81])
+    np.testing.assert_allclose(found[2], [0.9, 0.91])
+    assert metric_blocks(table, 1).shape == (2, 2) and metric_blocks(table, 2).shape == (2, 1)
+
+
+def test_statistics_import_nothing_slow():
+    code = (
+        "import sys, utils.statistics; "
+        "print([m for m in ('tensorflow', 'keras', 'scikit_posthocs') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,120 @@
+"""Tables for people: mean ± interval in one cell, and words where there is no number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from utils.statistics.advice import metric_name, p_value, plus_minus
+from utils.statistics.summaries import TOLERANCE
+
+
+def runs_in_words(results: pd.DataFrame) -> str:
+    """How many runs the numbers rest on, and what that means for reading them."""
+    seeds = results["seed"].nunique()
+    if seeds == 1:
+        return (
+            "**One run with one seed.** Numbers have no interval, and small differences may be "
+            "chance; repeated seeds can tell (`--seeds 0 1 2`)."
+        )
+    return (
+        f"**Means over {seeds} seeds**; ± is the half-width of the 95 % t-interval of the mean, "
+        "which tells how far another set of seeds may lead."
+    )
+
+
+def spread_table(
+    summary: pd.DataFrame, index: list[str], columns: Mapping[str, str], digits: int = 3
+) -> pd.DataFrame:
+    """Columns of `summarise` as ``mean ± interval``, with their names for people.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        Of `summarise`.
+    index : list of str
+        Columns that name a row.
+    columns : mapping of str to str
+        Column -> its name; the interval is shown where there is a column ``<column>_interval``.
+    """
+    missing = pd.Series(np.nan, index=summary.index)
+    table = {"n": summary["n_seeds"]} | {
+        name: [
+            "–" if np.isnan(value) else plus_minus(value, half_width, digits)
+            for value, half_width in zip(
+                summary[column], summary.get(f"{column}_interval", missing), strict=True
+            )
+        ]
+        for column, name in columns.items()
+    }
+    return pd.DataFrame(table).set_index([summary[name] for name in index])
+
+
+def reach_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
+    """What it takes to come within 0.01 of the configuration's best, or ``not reached``."""
+    columns = {
+        "near_best_n_inputs": ("inputs", 1, ",.0f"),
+        "near_best_seconds": ("seconds", 1, ",.2f"),
+        "near_best_cpu_seconds": ("CPU seconds", 1, ",.2f"),
+        "near_best_energy_kwh": ("Wh", 1000, ".4g"),
+        "near_best_search_seconds": ("seconds, trying all points up to it", 1, ",.2f"),
+    }
+    reached = [f"{int(r)} of {n}" for r, n in zip(summary["near_best_runs"], summary["n_seeds"],
+                                                  strict=True)]
+    table = {f"runs within {TOLERANCE}": reached}
+    never = summary["near_best_n_inputs"].isna()
+    for column, (name, factor, form) in columns.items():
+        table[name] = [
+            "not reached" if missed else "–" if np.isnan(value) else f"{factor * value:{form}}"
+            for value, missed in zip(summary[column], never, strict=True)
+        ]
+    return pd.DataFrame(table).set_index([summary[name] for name in index])
+
+
+def parts_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
+    """Accuracy on each part of the test inputs at the chosen point, before → after."""
+    parts = [c for c in summary if c.startswith("chosen_accuracy_") and "interval" not in c]
+    table = {}
+    for column in parts:
+        part = column.removeprefix("chosen_accuracy_")
+        before = summary[f"original_accuracy_{part}"]
+        table[part] = [
+            "–" if np.isnan(b) or np.isnan(a) else f"{b:.3f} → {a:.3f}"
+            for b, a in zip(before, summary[column], strict=True)
+        ]
+    table["clean lost, at most"] = summary["clean_lost_most"].round(3).to_numpy()
+    return pd.DataFrame(table).set_index([summary[name] for name in index])
+
+
+def pairs_table(tests: pd.DataFrame, name: Callable[[Any], str] = metric_name) -> pd.DataFrame:
+    """Differences of `pair_tests` for people.
+
+    Effect size and p-values are left out where no pair was tested; then the head of the table says
+    how many blocks there are and how many a test takes.
+    """
+    pairs = [f"{name(a)} – {name(b)}" for a, b in zip(tests["first"], tests["second"], strict=True)]
+    keys = {"configuration": tests["configuration"]} if "configuration" in tests else {}
+    difference = [
+        plus_minus(value, half, signed=True)
+        for value, half in zip(tests["difference"], tests["interval"], strict=True)
+    ]
+    table = pd.DataFrame({**keys, "pair": pairs, "difference": difference}).set_index(
+        [*keys, "pair"]
+    )
+    if len(tests) and tests["p_holm"].isna().all():
+        n, needed = tests["n"].max(), tests["needed"].max()
+        table.columns.name = f"n = {n}: no test, it takes {needed} data sets or runs"
+        return table
+    return table.assign(
+        **{
+            "better in": [f"{w} of {n}" for w, n in zip(tests["wins"], tests["n"], strict=True)],
+            "A12": tests["a12"].round(2).to_numpy(),
+            "Wilcoxon, Holm": [
+                "no test" if np.isnan(p) else p_value(p) for p in tests["p_holm"]
+            ],
+            "blocks": tests["blocks"].to_numpy(),
+        }
+    )
