@@ -5,7 +5,12 @@ pyplot: a notebook cell ends with ``plt.show()``. A metric has the same colour a
 every figure, and axes carry units.
 """
 
-from utils.plotting.adversarial import adversarial_examples, attack_accuracy, attack_norms
+from utils.plotting.adversarial import (
+    adversarial_examples,
+    attack_accuracy,
+    attack_norms,
+    fresh_attacks,
+)
 from utils.plotting.curves import all_curves, resource_curves, retraining_curves
 from utils.plotting.data import class_counts, confusion_matrix, image_grid, training_history
 from utils.plotting.scores import first_picks, rank_correlation, score_distributions
@@ -23,6 +28,7 @@ __all__ = [
     "comparison",
     "confusion_matrix",
     "first_picks",
+    "fresh_attacks",
     "image_grid",
     "metric_style",
     "pareto",
