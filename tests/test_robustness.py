@@ -183,7 +183,7 @@ def line(metric="dsa", fixed=0.6, linf=0.5, fresh=0.3, **values):
 def test_a_table_is_read_as_it_was_written_and_only_with_its_results(tmp_path):
     path = tmp_path / "fresh.csv"
     fixed = 1 / 3
-    table = write_fresh(path, [line(ORIGINAL, linf=np.nan), line(fixed=fixed, dataset="digits")])
+    table = write_fresh(path, [line(ORIGINAL, linf=np.nan), line(fixed=fixed)])
     results = [row(p, val_accuracy=p, accuracy_adversarial=p * fixed) for p in (0, 1)]
     pd.testing.assert_frame_equal(read_fresh([path], results_table(results)), table)
     for later in (row(2, val_accuracy=2), row(1, val_accuracy=1, accuracy_adversarial=0.5)):
