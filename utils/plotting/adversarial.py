@@ -118,7 +118,7 @@ def attack_accuracy(summary: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled@styled
+@styled
 def fresh_attacks(table: pd.DataFrame) -> Figure:
     """Draw accuracy on the fixed adversarial inputs beside that under a fresh attack.
 
