@@ -285,25 +285,28 @@ def in_words(table: pd.DataFrame) -> str:
 
 
 def _in_words(part: pd.DataFrame) -> str:
-    comparable = part["accuracy_fixed_linf"].notna().all()  # same norm and budget
-    fixed = "accuracy_fixed_linf" if comparable else "accuracy_fixed"
-    means = part.groupby(part["metric"] != ORIGINAL)[[fixed, "accuracy_fresh"]].mean()
+    columns = ["accuracy_fixed", "accuracy_fixed_linf", "accuracy_fresh"]
+    means = part.groupby(part["metric"] != ORIGINAL)[columns].mean()
     before, after = means.loc[False], means.loc[True]
     gain = after - before
+    whole, same, fresh = (f"from {before[c]:.3f} to {after[c]:.3f}" for c in columns)
+    comparable = not np.isnan(gain["accuracy_fixed_linf"])
+    fixed = "accuracy_fixed_linf" if comparable else "accuracy_fixed"
+    part_of_them = f", on those made within the same budget {same}" if comparable else ""
     said = (
-        f"on the fixed inputs{' made within the same budget' if comparable else ''} retraining "
-        f"takes accuracy from {before[fixed]:.3f} to {after[fixed]:.3f}, under a fresh attack from "
-        f"{before['accuracy_fresh']:.3f} to {after['accuracy_fresh']:.3f} (mean of the chosen "
-        "networks). "
+        f"on the fixed inputs retraining takes accuracy {whole}{part_of_them}, under a fresh "
+        f"attack {fresh} (means of the chosen networks). "
     )
     if gain[fixed] < 0.01:
-        return said + "There is no gain on the fixed inputs that a fresh attack could take away."
+        where = "those within the budget" if comparable else "the fixed inputs"
+        return said + f"There is no gain on {where} that a fresh attack could take away."
     share = min(max(gain["accuracy_fresh"] / gain[fixed], 0), 1)
     means_of = part[part["metric"] != ORIGINAL].groupby("metric", sort=False)["accuracy_fresh"]
     best = means_of.mean()
+    where = " within the budget" if comparable else ""
     return said + (
-        f"So {share:.0%} of the gain is left: {_verdict(share)} The highest under a fresh attack "
-        f"is {best.max():.3f}, with {best.idxmax()}."
+        f"So {share:.0%} of the gain{where} is left: {_verdict(share)} The highest under a "
+        f"fresh attack is {best.max():.3f}, with {best.idxmax()}."
     )
 
 
