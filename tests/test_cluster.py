@@ -296,4 +296,4 @@ def test_curves_on_two_workers_one_of_them_killed_give_the_same_table(tmp_path, 
     one, two = (read_results(w.results("digits", 0, 2)).drop(columns=COST) for w in (place, alone))
     assert one.equals(two)
     plan = run_all(*command, "--split-metrics", "--plan")
-    assert "0 of 9 jobs would run" in plan.stdout, plan.stdout
+    assert "0 of 10 jobs would run" in plan.stdout, plan.stdout

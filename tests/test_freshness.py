@@ -14,8 +14,9 @@ def test_a_job_depends_on_the_modules_it_uses(tmp_path):
     used = {step.id: set(code_hashes(step.path)) for step in STEPS}
     assert "utils.attacks" in used["1.1"] and "utils.attacks" not in used["3-4.1"]
     assert {"utils.retraining", "utils.results"} <= used["3-4.1"]
+    assert {"utils.robustness", "utils.attacks"} <= used["4.2"]
     assert "utils.datasets" in used["0.0"]
-    assert not any("plotting" in m for id_ in ("0.1", "3-4.1") for m in used[id_])
+    assert not any("plotting" in m for id_ in ("0.1", "3-4.1", "4.2") for m in used[id_])
     assert any("plotting" in m for m in used["5.1"])
     for step in STEPS:
         assert not used[step.id] & {"utils.execution", "utils.scheduling", "utils.reporting"}

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from utils import checks
+from utils.parameters import ParameterError
 from utils.pipeline import plan, steps_named
 from utils.reporting import links_between
 from utils.workspace import ROOT, Workspace
@@ -27,6 +29,9 @@ def test_jobs_of_the_study_and_their_names(tmp_path):
         "3-4.1.1-digits-ordering_and_retraining-configuration_1",
         "3-4.1.2-digits-ordering_and_retraining-configuration_2",
         "3-4.1.3-digits-ordering_and_retraining-configuration_3",
+        "4.2.1-digits-attacking_retrained-configuration_1",
+        "4.2.2-digits-attacking_retrained-configuration_2",
+        "4.2.3-digits-attacking_retrained-configuration_3",
         "5.1.1-digits-plot-c1",
         "5.1.2-digits-plot-c2",
         "5.1.3-digits-plot-c3",
@@ -36,7 +41,7 @@ def test_jobs_of_the_study_and_their_names(tmp_path):
 
 def test_needs_follow_the_files_and_come_before(tmp_path):
     jobs = jobs_for(tmp_path, datasets=["digits", "mine"], seeds=[0, 1])
-    assert len({job.name for job in jobs}) == len(jobs) == 2 + 3 * 4 + 12 + 6 + 1
+    assert len({job.name for job in jobs}) == len(jobs) == 2 + 3 * 4 + 12 + 12 + 6 + 1
     before = set()
     for job in jobs:
         assert set(job.needs) <= before
@@ -49,6 +54,9 @@ def test_needs_follow_the_files_and_come_before(tmp_path):
     retraining = by_name[plot.needs[1]]
     assert {n.split("/")[-1][:3] for n in retraining.needs} == {"0.0", "0.1", "1.1", "2.1"}
     assert not any("mine" in n or "seed-0" in n for n in retraining.needs)
+    attacking = by_name["digits/seed-1/4.2.2-digits-attacking_retrained-configuration_2"]
+    assert retraining.name in attacking.needs and attacking.name in by_name["5.2-comparison"].needs
+    assert not any("configuration_1" in n or "seed-0" in n for n in attacking.needs)
     outputs = [o for job in jobs for o in job.outputs]
     assert len(outputs) == len(set(outputs))  # no two jobs write the same files
 
@@ -62,12 +70,38 @@ def test_settings_reach_only_templates_that_know_them(tmp_path):
     assert by_step["5.2"].parameters["datasets"] == ["digits"]
 
 
+def test_networks_are_kept_by_the_job_that_retrains_them(tmp_path):
+    metrics = {"digits": {"metrics": ["dsa", "nc"]}}
+    models = [f"models/digits/seed-0/c2_{m}_p*.keras" for m in ("dsa", "nc")]
+    (alone,) = [j for j in jobs_for(tmp_path, configurations=[2], settings=metrics)
+                if j.step.id == "3-4.1"]  # fmt: skip
+    assert set(models) <= set(alone.outputs)
+    jobs = jobs_for(tmp_path, configurations=[2], settings=metrics, split_metrics=True)
+    *parts, joining = [job for job in jobs if job.step.id == "3-4.1"]
+    assert [[m for m in models if m in part.outputs] for part in parts] == [[m] for m in models]
+    assert set(models) <= set(joining.inputs) and not set(models) & set(joining.outputs)
+    (attacking,) = [job for job in jobs if job.step.id == "4.2"]
+    assert joining.name in attacking.needs
+
+
+def test_where_no_network_is_kept_none_is_attacked(tmp_path):
+    jobs = jobs_for(tmp_path, datasets=["digits", "mine"],
+                    settings={"digits": {"keep_models": "none"}})  # fmt: skip
+    assert {job.dataset for job in jobs if job.step.id == "4.2"} == {"mine"}
+    assert not any(".keras" in o for j in jobs if j.dataset == "digits" and j.step.id == "3-4.1"
+                   for o in j.outputs)  # fmt: skip
+    with pytest.raises(ParameterError, match=r"--steps: 4.2 attacks .* keep_models is none"):
+        checks.inputs(jobs, [], "content")
+
+
 @pytest.mark.parametrize(
     ("words", "ids"),
     [
         (["0"], ["0.0", "0.1"]),
         (["3"], ["3-4.1"]),
         (["3-4"], ["3-4.1"]),
+        (["4"], ["3-4.1", "4.2"]),
+        (["4.2"], ["4.2"]),
         (["5.2", "1"], ["1.1", "5.2"]),
     ],
 )
@@ -88,7 +122,7 @@ def test_pages_lead_to_the_neighbouring_steps(tmp_path):
     }
     metrics = next(j.name for j in jobs if j.step.id == "2.1")
     assert links[metrics] == [("previous", "1.1.1"), *[("next", "3-4.1")] * 3]
-    assert links["digits/5.1.1-digits-plot-c1"] == [("previous", "3-4.1"), ("next", "5.2-c")]
+    assert links["digits/5.1.1-digits-plot-c1"] == [("previous", "4.2.1"), ("next", "5.2-c")]
     assert links["5.2-comparison"] == [
         ("previous", "5.1.1"),
         ("previous", "5.1.2"),

@@ -235,6 +235,26 @@ def test_attack_norms():
     assert counts[edges[:-1] >= 0.05 * (1 - 1e-6)].sum() == 1
 
 
+def test_fresh_attacks_stand_beside_the_fixed_inputs():
+    rows = [
+        {"dataset": d, "configuration": c, "metric": m, "seed": s, "accuracy_fixed": 0.8,
+         "accuracy_fixed_linf": 0.6, "accuracy_fresh": 0.1 * c + 0.02 * s}
+        for d in ("mnist", "digits") for c in (1, 3) for m in ("original", "dsa", "nc")
+        for s in (0, 1)
+    ]  # fmt: skip
+    figure = plotting.fresh_attacks(pd.DataFrame(rows))
+    titles = [axis.get_title("left") for axis in figure.axes]
+    assert titles == [f"{d}, configuration {c}" for d in ("mnist", "digits") for c in (1, 3)]
+    axis = figure.axes[1]
+    widths = [[round(bar.get_width(), 3) for bar in bars] for bars in axis.containers]
+    assert widths == [[0.8] * 3, [0.6] * 3, [0.31] * 3]  # 0.30 and 0.32: mean over the seeds
+    assert axis.lines[0].get_xdata()[0] == pytest.approx(0.31)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["original model", "Neuron coverage", "Distance-based\nsurprise adequacy"]
+    assert "fresh attack (PGD)" in legend(figure)
+    assert len({bars.patches[0].get_facecolor() for bars in axis.containers}) == 3
+
+
 # scores
 
 

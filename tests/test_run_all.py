@@ -141,6 +141,7 @@ BAD_INPUT = {
     "too many adversarial inputs": (["--set", "n_adversarial=999"], "to 180, the smaller of"),
     "country": (["--set", "country=Spain"], "three-letter"),
     "earlier step": (["--steps", "2"], "is needed but not up to date (has not run yet)"),
+    "networks not kept": (["--steps", "4.2", "--set", "keep_models=none"], "keep_models is none"),
     "no such option": (["--presett", "smoke"], "did you mean '--preset'?"),
     "option without a value": (["--set"], "expected at least one argument"),
     "jobs text": (["--jobs", "many"], "expected whole numbers"),

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from tests.conftest import ROOT, run_all
 from utils.metrics import METRICS
-from utils.results import COST, about_file, read_results
+from utils.results import COST, KEY, about_file, read_results
+from utils.robustness import ORIGINAL, chosen_points, read_fresh
 from utils.workspace import Workspace, read_json
 
 
@@ -30,7 +32,7 @@ def smoke(tmp_path_factory):
 def test_every_step_leaves_its_reports(smoke):
     place, result = smoke
     notebooks = sorted(place.reports_root.rglob("*.ipynb"))
-    assert len(notebooks) == 11
+    assert len(notebooks) == 14
     for notebook in notebooks:
         page = notebook.with_name(notebook.name.replace(".ipynb", ".html")).read_text()
         assert "https://" not in page and "http://" not in page and "<script" not in page
@@ -49,7 +51,7 @@ def test_every_step_leaves_its_reports(smoke):
 def test_every_record_says_its_main_number(smoke):
     place, result = smoke
     records = [read_json(p.with_suffix(".json")) for p in place.reports_root.rglob("*.ipynb")]
-    assert len(records) == 11
+    assert len(records) == 14
     for record in records:
         assert record["says"] and record["says"] in result.stdout
         assert record["resources"]["energy_kwh"] > 0
@@ -96,6 +98,26 @@ def test_tables_hold_every_curve_and_point(smoke):
     assert advice["text"].startswith("Best trade-off on digits")
 
 
+def test_the_chosen_networks_are_attacked_afresh(smoke):
+    place, _ = smoke
+    results = read_results([place.results("digits", 0, c) for c in (1, 2, 3)])
+    fresh = read_fresh([place.fresh_attack("digits", 0, c) for c in (1, 2, 3)], results)
+    assert len(fresh) == 3 * (1 + len(METRICS))
+    both = fresh.merge(chosen_points(results), on=KEY, suffixes=("", "_chosen"))
+    assert len(both) == 3 * len(METRICS) and (both["n_inputs"] == both["n_inputs_chosen"]).all()
+    assert both["accuracy_fixed"].tolist() == pytest.approx(both["accuracy_adversarial"].tolist())
+    assert (fresh["accuracy_fresh"] <= fresh["accuracy_clean"]).all()
+    attacked = np.load(place.adversarial("digits", 0) / "y_adv_test.npy")
+    assert (fresh["n_attacked"] == len(attacked)).all()
+    originals = fresh[fresh["metric"] == ORIGINAL].drop(columns=["configuration", "seconds"])
+    assert len(originals) == 3 and len(originals.drop_duplicates()) == 1
+    kept = [path.name for path in place.models("digits", 0).glob("c*.keras")]
+    names = both[["configuration", "metric", "point"]].itertuples(index=False)
+    assert sorted(kept) == sorted(f"c{c}_{m}_p{p}.keras" for c, m, p in names)
+    comparison = (place.reports_root / "5.2-comparison.html").read_text()
+    assert all(f"digits, configuration {c}: on the fixed inputs" in comparison for c in (1, 2, 3))
+
+
 def test_figures_are_there_for_papers_pages_and_a_quick_look(smoke):
     place, _ = smoke
     names = {p.name for p in place.figures("digits").iterdir()}
@@ -108,12 +130,16 @@ def test_figures_are_there_for_papers_pages_and_a_quick_look(smoke):
 def test_the_same_seed_gives_the_same_table_whatever_runs_beside(smoke, tmp_path):
     place, _ = smoke
     result = run_all("--preset", "smoke", "--workspace", tmp_path, "--jobs", 1,
-                     "--configurations", 2, "--steps", "0", "1", "2", "3")  # fmt: skip
+                     "--configurations", 2, "--steps", "0", "1", "2", "3", "4")  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     one = read_results(place.results("digits", 0, 2))
     two = read_results(Workspace(tmp_path).results("digits", 0, 2))
     one, two = one.drop(columns=COST), two.drop(columns=COST)
     assert "accuracy_clean" in one and "val_accuracy" in one
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+    paths = [w.fresh_attack("digits", 0, 2) for w in (place, Workspace(tmp_path))]
+    one, two = (pd.read_csv(path).drop(columns="seconds") for path in paths)
+    assert len(one) == 1 + len(METRICS)
     pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
@@ -121,7 +147,7 @@ def test_a_second_run_does_nothing_and_a_change_only_what_it_must(smoke):
     place, _ = smoke
     began = time.monotonic()
     result = run_all("--preset", "smoke", "--workspace", place.root)
-    assert result.returncode == 0 and "All 11 jobs are up to date" in result.stdout
+    assert result.returncode == 0 and "All 14 jobs are up to date" in result.stdout
     assert time.monotonic() - began < 30  # five seconds on an idle machine
     plan = run_all("--preset", "smoke", "--workspace", place.root, "--plan", "--set", "epsilon=0.1")
     lines = {line.split()[1]: line for line in plan.stdout.splitlines() if "/" in line}

@@ -144,6 +144,11 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = T
         Download raw images that are not there, so that a missing connection is known at once (else
         their data sets are not looked at), and read files that may be damaged.
     """
+    if not jobs:
+        raise ParameterError(
+            "--steps: 4.2 attacks the retrained networks that were kept, and keep_models is none; "
+            "take best or all"
+        )
     for job in jobs:
         for name, parameter in template_parameters(job.step.path).items():
             if name in job.parameters:

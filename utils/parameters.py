@@ -24,7 +24,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
         "does everything run? 400 images, a few epochs, 2 points; the numbers mean nothing",
         {
             "n_images": 400, "epochs": 3, "retraining_epochs": 1, "points": 2,
-            "attack_steps": 3, "cw_steps": 10, "cw_binary_search_steps": 2,
+            "attack_steps": 3, "cw_steps": 10, "cw_binary_search_steps": 2, "fresh_steps": 3,
         },
     ),
     "quick": (
@@ -177,6 +177,8 @@ RULES: dict[str, Callable[..., str]] = {
     "cw_steps": _between(1, 100_000),
     "cw_binary_search_steps": _between(1, 50),
     "cw_confidence": _between(0, 1000),
+    "fresh_steps": _between(1, 10_000),
+    "fresh_restarts": _between(1, 1000),
     "metrics": _each(_one_of(METRICS)),
     "layer": _anything,
     "nc_threshold": _share_below_one,

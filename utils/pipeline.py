@@ -40,6 +40,9 @@ STEPS: tuple[Step, ...] = (
     Step("3-4.1", "ordering and retraining", "3-4.1-ordering_and_retraining.ipynb",
          "3-4.1.{c}-{d}-ordering_and_retraining-configuration_{c}",
          ("dataset", "seed", "configuration"), True),
+    Step("4.2", "fresh attacks", "4.2-attacking_retrained.ipynb",
+         "4.2.{c}-{d}-attacking_retrained-configuration_{c}",
+         ("dataset", "seed", "configuration"), True),
     Step("5.1", "plots", "5.1-plot.ipynb",
          "5.1.{c}-{d}-plot-c{c}", ("dataset", "configuration"), False),
     Step("5.2", "comparison", "5.2-comparison.ipynb", "5.2-comparison", (), False),
@@ -145,6 +148,8 @@ def plan(
             cells = [{**cell, axis: value} for cell in cells for value in axes[axis]]
         for cell in cells:
             chosen = {**settings.get(cell.get("dataset"), {}), **whole, **cell}
+            if step.id == "4.2" and chosen.get("keep_models") == "none":
+                continue  # there is no network to attack
             split = split_metrics and step.id == "3-4.1"
             for metric in _values(step, chosen)["metrics"] if split else []:
                 jobs.append(_job(step, workspace, {**chosen, "metrics": [metric], "part": metric}))
@@ -183,14 +188,16 @@ def _files(step: Step, w: Workspace, p: Mapping, joins: bool) -> list[tuple[str,
     history = [] if p.get("own_model") else [w.models(d, seed) / "history.csv"]
     adversarial = [w.adversarial(d, seed) / "*.npy"]
     scores = [w.metrics(d, seed) / f"{m}.npy" for m in p.get("metrics", [])]
-    keeps = p.get("keep_models", "none") != "none" and not joins
-    kept = [w.models(d, seed) / f"c{c}_{part}*.keras"] if keeps else []
-    tables = [
-        w.results(dataset, run, configuration, part)
+    kept = [w.models(d, seed) / f"c{c}_{m}_p*.keras" for m in p.get("metrics", [])]
+    kept = kept if p.get("keep_models", "none") != "none" else []
+    runs = [
+        (dataset, run, configuration)
         for dataset in p.get("datasets", [d])
         for configuration in p.get("configurations", [c])
         for run in p.get("seeds", [seed])
     ]
+    tables = [w.results(*run, part) for run in runs]
+    fresh = [w.fresh_attack(*run) for run in runs]
     about = [table.with_suffix(".json") for table in tables]
     curves = [w.curve(d, seed, c, m) for m in p.get("metrics", [])]
     reads, writes, *unfinished = {
@@ -198,11 +205,15 @@ def _files(step: Step, w: Workspace, p: Mapping, joins: bool) -> list[tuple[str,
         "0.1": (images, model + history),
         "1.1": (images + model, [*adversarial, w.adversarial(d, seed) / "attacks.csv"]),
         "2.1": (images + model + adversarial, [*scores, w.metrics(d, seed) / "metrics.csv"]),
-        "3-4.1": (images + model + adversarial + scores + (curves if joins else []),
-                  tables + about + kept + (curves if part else []), [] if joins else curves),
+        "3-4.1": (images + model + adversarial + scores + (curves + kept if joins else []),
+                  tables + about + ([] if joins else kept) + (curves if part else []),
+                  [] if joins else curves),
+        "4.2": (images + model + adversarial + tables + [w.models(d, seed) / f"c{c}_*_p*.keras"],
+                [*fresh, w.figures(d, seed) / f"{d}_c{c}_fresh_attack.*"]),
         "5.1": (tables, [w.reports(d) / f"{d}_c{c}_summary.csv", w.figures(d) / f"{d}_c{c}_*"]),
-        "5.2": (tables, [w.reports() / "comparison.csv", w.reports() / "recommendation.json",
-                         w.figures() / "comparison_*"]),
+        "5.2": (tables + fresh,
+                [w.reports() / "comparison.csv", w.reports() / "recommendation.json",
+                 w.figures() / "comparison_*"]),
     }[step.id]  # fmt: skip
     unfinished = unfinished[0] if unfinished else []
     return [tuple(map(w.relative, paths)) for paths in (reads, writes, unfinished)]

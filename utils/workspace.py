@@ -88,6 +88,10 @@ class Workspace:
         name = "_".join(filter(None, (dataset, f"c{configuration}", part, "results.csv")))
         return self.reports(dataset, seed) / name
 
+    def fresh_attack(self, dataset: str, seed: int, configuration: int) -> Path:
+        """Accuracies of a configuration's chosen networks under a fresh attack."""
+        return self.reports(dataset, seed) / f"{dataset}_c{configuration}_fresh_attack.csv"
+
     def expand(self, patterns: Iterable[str]) -> list[Path]:
         """The files that match patterns from the root; unfinished ones start with a dot."""
         found = [path for pattern in patterns for path in sorted(self.root.glob(pattern))]

@@ -5,7 +5,12 @@ pyplot: a notebook cell ends with ``plt.show()``. A metric has the same colour a
 every figure, and axes carry units.
 """
 
-from utils.plotting.adversarial import adversarial_examples, attack_accuracy, attack_norms
+from utils.plotting.adversarial import (
+    adversarial_examples,
+    attack_accuracy,
+    attack_norms,
+    fresh_attacks,
+)
 from utils.plotting.curves import all_curves, resource_curves, retraining_curves
 from utils.plotting.data import class_counts, confusion_matrix, image_grid, training_history
 from utils.plotting.evidence import critical_differences, differences_to_random
@@ -26,6 +31,7 @@ __all__ = [
     "critical_differences",
     "differences_to_random",
     "first_picks",
+    "fresh_attacks",
     "image_grid",
     "metric_style",
     "pareto",

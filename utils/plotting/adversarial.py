@@ -1,8 +1,10 @@
-"""Figures of the adversarial inputs and of what they do to the original model."""
+"""Figures of adversarial inputs and of what they do to the networks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +12,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from utils.plotting.data import show_image
-from utils.plotting.style import ADVERSARIAL, BLUE, MUTED, WIDTH, styled
+from utils.plotting.style import ADVERSARIAL, BLUE, MUTED, REFERENCE, WIDTH, in_order, styled
+from utils.statistics import metric_name
 
 _BINS = 26
 
@@ -116,6 +119,49 @@ def attack_accuracy(summary: pd.DataFrame) -> Figure:
 
 
 @styled
+def fresh_attacks(table: pd.DataFrame) -> Figure:
+    """Draw accuracy on the fixed adversarial inputs beside that under a fresh attack.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What `utils.robustness` measures: a panel a data set (rows) and configuration (columns),
+        means over seeds. The dotted line is the original model under the fresh attack.
+    """
+    datasets = list(dict.fromkeys(table["dataset"]))
+    configurations = sorted(table["configuration"].unique())
+    metrics = ["original", *in_order(set(table["metric"]) - {"original"})]
+    looks = {"accuracy_fixed": ("fixed inputs, all attacks", MUTED),
+             "accuracy_fixed_linf": ("fixed inputs within the same budget", BLUE),
+             "accuracy_fresh": ("fresh attack (PGD)", ADVERSARIAL)}
+    names = [fill(metric_name(m), 20) for m in metrics]
+    names[0] = "original model"
+    figure, axes = plt.subplots(
+        len(datasets), len(configurations), squeeze=False, sharex=True, sharey=True,
+        figsize=(WIDTH, 1.1 + 0.52 * len(metrics) * len(datasets)),
+    )
+    for (i, dataset), (j, configuration) in product(enumerate(datasets), enumerate(configurations)):
+        axis, rows = axes[i, j], np.arange(len(metrics))
+        part = table[(table["dataset"] == dataset) & (table["configuration"] == configuration)]
+        means = part.groupby("metric")[list(looks)].mean().reindex(metrics)
+        for number, (column, (label, colour)) in enumerate(looks.items()):
+            place = rows + 0.27 * (number - 1)
+            bars = axis.barh(place, means[column], 0.25, color=colour, label=label)
+            axis.bar_label(bars, fmt="{:.2f}", fontsize=8, padding=2)
+        axis.axvline(means.loc["original", "accuracy_fresh"], color=REFERENCE, linestyle=":",
+                     label="original model, fresh attack")
+        axis.set(title=f"{dataset}, configuration {configuration}", xlim=(0, 1.15),
+                 xticks=np.linspace(0, 1, 6))
+        axis.set_yticks(rows, names)
+        axis.grid(axis="y", visible=False)
+    for axis in axes[-1]:
+        axis.set_xlabel("accuracy")
+    axes[0, 0].invert_yaxis()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+
 def attack_norms(
     norms: Mapping[str, np.ndarray],
     budgets: Mapping[str, float | None],

@@ -1,0 +1,233 @@
+"""Fresh attacks: exact on linear networks, on the right networks, and put in the right words."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.test_results import row
+from utils import models, robustness
+from utils.activations import predict
+from utils.attacks import fgsm
+from utils.results import results_table
+from utils.robustness import (
+    ORIGINAL,
+    AttackedInputs,
+    attack_chosen,
+    chosen_points,
+    fresh_table,
+    in_words,
+    load_inputs,
+    read_fresh,
+    withstands,
+    write_fresh,
+)
+from utils.workspace import Workspace
+
+EPSILON, N, PIXELS = 0.1, 300, 6
+
+
+def linear(kernel):
+    """A network of two classes, whose border goes through the middle of the images' range."""
+    import keras
+
+    models.start(seed=0, threads=1)
+    model = keras.Sequential(
+        [keras.Input((3, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
+    )
+    model.set_weights([kernel.astype(np.float32), -kernel.sum(axis=0).astype(np.float32) / 2])
+    return model
+
+
+def right(model, images, labels):
+    return predict(model, images).argmax(axis=1) == labels
+
+
+def robust(model, inputs):
+    """The exact answer: each pixel goes to the end of its range that favours the other class."""
+    kernel, bias = (w.astype(np.float64) for w in model.get_weights())
+    own = np.where(inputs.labels == 0, 1, -1)  # sign of the margin of what is classified right
+    slope = kernel[:, 0] - kernel[:, 1]
+    change = -EPSILON * own[:, None] * np.sign(slope)
+    worst = np.clip(inputs.clean.reshape(N, PIXELS) + change, 0, 1) @ slope + bias[0] - bias[1]
+    assert np.abs(worst).min() > 1e-5  # no case is so close that rounding decides it
+    return own * worst > 0
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """An original network and two more that stand for retrained ones: files and results."""
+    rng = np.random.default_rng(5)
+    kernel = rng.normal(size=(PIXELS, 2))
+    networks = [linear(kernel + 0.4 * p * rng.normal(size=(PIXELS, 2))) for p in range(3)]
+    images = rng.random((N, 3, 2, 1), np.float32)
+    labels = predict(networks[0], images).argmax(axis=1)
+    labels[:20] = 1 - labels[:20]  # classified wrong to begin with
+    fixed = fgsm(networks[0], images, labels, EPSILON)
+    inputs = AttackedInputs(images, fixed, labels, np.array(["fgsm", "cw"])[np.arange(N) % 2])
+    folder = tmp_path_factory.mktemp("models")
+    rows = []
+    for point, network in enumerate(networks):
+        models.save(network, folder / f"c2_dsa_p{point}.keras")
+        accuracy = right(network, fixed, labels).mean()
+        rows.append(row(point, accuracy_adversarial=accuracy, val_accuracy=[1, 0.6, 0.7][point]))
+    return networks, inputs, folder, results_table(rows)
+
+
+def attack(study, folder=None, **options):
+    networks, inputs, own, results = study
+    options = {"epsilon": EPSILON, "steps": 20, "seed": 3, **options}
+    return attack_chosen(networks[0], folder or own, results, inputs, **options)
+
+
+def test_accuracies_of_linear_networks_are_exact(study):
+    networks, inputs, _, results = study
+    table = attack(study)
+    assert table[["metric", "point"]].values.tolist() == [[ORIGINAL, 0], ["dsa", 2]]
+    assert (table["n_attacked"] == N).all() and table["n_inputs"].tolist() == [0, 20]
+    for measured in table.to_dict("records"):
+        network = networks[measured["point"]]
+        fixed = right(network, inputs.fixed, inputs.labels)
+        assert measured["accuracy_fresh"] == robust(network, inputs).mean()
+        assert measured["accuracy_clean"] == right(network, inputs.clean, inputs.labels).mean()
+        assert measured["accuracy_fixed"] == results["accuracy_adversarial"][measured["point"]]
+        assert measured["accuracy_fixed_linf"] == fixed[inputs.attack == "fgsm"].mean()
+    # For the original the fixed inputs are the worst there are, for another network they are not.
+    original, chosen = table["accuracy_fixed"] - table["accuracy_fresh"]
+    assert original == 0 and chosen > 0.02
+
+
+def test_it_only_evaluates_and_the_same_seed_gives_the_same(study):
+    networks = study[0]
+    before = networks[0].get_weights()
+    first, again = (attack(study, steps=3).drop(columns="seconds") for _ in range(2))
+    assert first.equals(again)
+    assert all(map(np.array_equal, before, networks[0].get_weights()))
+
+
+def test_an_image_that_is_wrong_as_it_is_has_not_withstood(study, monkeypatch):
+    """Even where the attack happens to end at an image that is classified right."""
+    networks, inputs, *_ = study
+    good = right(networks[0], inputs.clean, inputs.labels)
+    helps = np.stack([inputs.clean[good & (inputs.labels == label)][0] for label in (0, 1)])
+    monkeypatch.setattr(robustness, "pgd", lambda m, x, labels, *_, **__: helps[labels])
+    found = withstands(networks[0], inputs.clean, inputs.labels, EPSILON)
+    assert np.array_equal(found, good) and not good.all()
+
+
+def test_the_worst_of_several_attacks_counts_each_from_a_start_of_its_own(study, monkeypatch):
+    networks, inputs, *_ = study
+    seeds = []
+
+    def pgd(model, images, labels, epsilon, steps, seed):
+        seeds.append(seed)
+        part = np.arange(N) % 3 == len(seeds) % 3
+        return np.where(part[:, None, None, None], inputs.fixed, images)
+
+    monkeypatch.setattr(robustness, "pgd", pgd)
+    found = withstands(networks[0], inputs.clean, inputs.labels, EPSILON, restarts=2, seed=7)
+    fooled = ~right(networks[0], inputs.fixed, inputs.labels)
+    assert fooled.sum() > 50
+    expected = right(networks[0], inputs.clean, inputs.labels) & ~(fooled & (np.arange(N) % 3 > 0))
+    assert np.array_equal(found, expected)
+    assert seeds == [(7, 3), (7, 4)]  # 0 to 2 are those of the adversarial inputs of step 1.1
+
+
+def test_the_chosen_point_is_the_first_of_the_best_on_validation():
+    values = {"dsa": [0.9, 0.5, 0.7, 0.7], "nc": [0.1, 0.8, 0.6, 0.7]}
+    rows = [row(p, m, val_accuracy=v) for m, vs in values.items() for p, v in enumerate(vs)]
+    chosen = chosen_points(results_table(rows))
+    assert chosen[["metric", "point"]].values.tolist() == [["dsa", 2], ["nc", 1]]
+
+
+def test_a_missing_or_another_network_is_refused_in_one_line(study, tmp_path):
+    folder = study[2]
+    path = tmp_path / "c2_dsa_p2.keras"
+    with pytest.raises(FileNotFoundError, match=r"p2\.keras does not exist; .*keep_models=best$"):
+        attack(study, tmp_path)
+    path.write_bytes((folder / "c2_dsa_p0.keras").read_bytes())
+    with pytest.raises(ValueError, match=r"p2\.keras: expected the network of point 2, .* again$"):
+        attack(study, tmp_path)
+    models.save(models.build("2 | 4", (3, 2, 1), 2), path)
+    with pytest.raises(ValueError, match=r"p2\.keras: expected .* original model's architecture$"):
+        attack(study, tmp_path)
+
+
+def test_inputs_are_those_that_the_adversarial_ones_were_made_from(tmp_path):
+    place, rng = Workspace(tmp_path), np.random.default_rng(0)
+    folder = place.adversarial("mine", 1)
+    folder.mkdir(parents=True)
+    x, y, source = rng.random((5, 2, 2, 1), np.float32), np.arange(5), np.array([3, 0])
+    arrays = {"x": x[:2] / 2, "y": y[source], "source": source, "attack": np.array(["cw", "pgd"])}
+    np.save(place.data("mine") / "x_test.npy", x)
+    np.save(place.data("mine") / "y_test.npy", y)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}_adv_test.npy", array)
+    inputs = load_inputs(place, "mine", 1)
+    assert np.array_equal(inputs.clean, x[[3, 0]]) and np.array_equal(inputs.fixed, x[:2] / 2)
+    assert inputs.labels.tolist() == [3, 0] and inputs.attack.tolist() == ["cw", "pgd"]
+    np.save(place.data("mine") / "y_test.npy", y[::-1])
+    with pytest.raises(ValueError, match=r"adversarial: not made from these test images; run step"):
+        load_inputs(place, "mine", 1)
+
+
+# Tables
+
+
+def line(metric="dsa", fixed=0.6, linf=0.5, fresh=0.3, **values):
+    key = {"dataset": "digits", "configuration": 2, "metric": metric, "seed": 0}
+    key |= {"point": int(metric != ORIGINAL), "n_inputs": 10, "n_attacked": 100}
+    accuracies = {"accuracy_clean": 0.9, "accuracy_fixed": fixed, "accuracy_fixed_linf": linf}
+    return key | accuracies | {"accuracy_fresh": fresh, "seconds": 1.5, **values}
+
+
+def test_a_table_is_read_as_it_was_written_and_only_with_its_results(tmp_path):
+    path = tmp_path / "fresh.csv"
+    fixed = 1 / 3
+    table = write_fresh(path, [line(ORIGINAL, linf=np.nan), line(fixed=fixed)])
+    results = [row(p, val_accuracy=p, accuracy_adversarial=p * fixed) for p in (0, 1)]
+    pd.testing.assert_frame_equal(read_fresh([path], results_table(results)), table)
+    for later in (row(2, val_accuracy=2), row(1, val_accuracy=1, accuracy_adversarial=0.5)):
+        present = results_table([results[0], later])
+        with pytest.raises(ValueError, match=r"fresh\.csv: not of the present results; run step"):
+            read_fresh([path], present)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"fresh\.csv: fresh attacks: expected columns dataset, "):
+        read_fresh([path], results_table(results))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"accuracy_fresh": 0.91}, "fresh ones at most the clean"),
+        ({"accuracy_fresh": np.nan}, "expected accuracies in 0..1"),
+        ({"accuracy_clean": 1.1}, "expected accuracies in 0..1"),
+        ({"accuracy_fixed": -0.1}, "expected accuracies in 0..1"),
+        ({"accuracy": 0.1}, "expected columns dataset"),
+        ({"metric": ORIGINAL, "point": 0}, "a row occurs twice"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_no_table(changes, message):
+    with pytest.raises(ValueError, match=message):
+        fresh_table([line(ORIGINAL), line() | changes])
+
+
+def test_the_words_say_what_is_left_of_the_gain():
+    def said(linf, fresh):
+        return in_words(fresh_table([
+            line(ORIGINAL, fixed=0.2, linf=0.1, fresh=0.1),
+            line("dsa", linf=linf - 0.1, fresh=fresh), line("nc", linf=linf + 0.1, fresh=fresh),
+        ]))  # fmt: skip
+
+    few = said(linf=0.5, fresh=0.2)  # 0.4 gained on the fixed, 0.1 of it is left
+    assert few.startswith("digits, configuration 2: on the fixed inputs retraining takes")
+    assert "from 0.200 to 0.600, on those made within the same budget from 0.100 to 0.500" in few
+    assert "under a fresh attack from 0.100 to 0.200" in few
+    assert "So 25% of the gain within the budget is left: most of" in few
+    assert "is 0.200, with dsa." in few
+    assert "75% of the gain within the budget is left: the greater" in said(linf=0.5, fresh=0.4)
+    assert "100% of the gain within the budget is left: what" in said(linf=0.5, fresh=0.6)
+    assert "So 0% of the gain within" in said(linf=0.5, fresh=0.05)
+    assert "There is no gain on those within the budget" in said(linf=0.105, fresh=0.2)
+    none = said(linf=np.nan, fresh=0.2)  # no attack has the same budget: 0.4 gained on all of them
+    assert "from 0.200 to 0.600, under a fresh" in none and "So 25% of the gain is left" in none

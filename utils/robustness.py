@@ -1,0 +1,321 @@
+"""Fresh attacks: what retrained networks are worth against an attack made for themselves.
+
+The adversarial test set was made from the original network. A retrained one may be right on it
+because it knows what that attack on that network leaves in an image, and still fall to the same
+attack made anew: a defence is to be judged by attacks that take it into account (Athalye et al.).
+So the chosen networks are attacked themselves by projected gradient descent (Madry et al.), white
+box, on the very test images that the adversarial test set was made from. Nothing is trained here.
+
+References
+----------
+Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models Resistant to Adversarial
+Attacks", ICLR 2018, arXiv:1706.06083.
+
+Athalye, Carlini, Wagner, "Obfuscated Gradients Give a False Sense of Security: Circumventing
+Defenses to Adversarial Examples", ICML 2018, arXiv:1802.00420.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from utils.activations import predict
+from utils.attacks import ATTACKS, pgd
+from utils.model_files import load
+from utils.results import KEY
+from utils.splits import SPLITS
+from utils.workspace import Workspace, atomic
+
+if TYPE_CHECKING:
+    import keras
+
+ORIGINAL = "original"
+"""Stands for the metric in the row of the original model, which no metric guided."""
+
+COLUMNS = [*KEY, "n_inputs", "n_attacked", "accuracy_clean", "accuracy_fixed",
+           "accuracy_fixed_linf", "accuracy_fresh", "seconds"]  # fmt: skip
+"""`n_inputs`: retraining inputs; `n_attacked`: images attacked, and all accuracies are of these:
+as they are, as the adversarial test set has them, of that the ones made within the fresh attack's
+norm and budget (NaN if there are none), and under the fresh attack."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttackedInputs:
+    """Test images, and the adversarial inputs that were made from them.
+
+    Attributes
+    ----------
+    clean, fixed : ndarray of shape (n, height, width, channels), dtype=float32
+        Image i, and the adversarial test input made from it with the original model.
+    labels : ndarray of shape (n,), dtype=int64
+    attack : ndarray of shape (n,), dtype=str
+        Id of the attack that made each of `fixed`.
+    """
+
+    clean: np.ndarray
+    fixed: np.ndarray
+    labels: np.ndarray
+    attack: np.ndarray
+
+
+def load_inputs(workspace: Workspace, dataset: str, seed: int) -> AttackedInputs:
+    """Read what steps 0.0 and 1.1 wrote; ValueError if the two do not belong together."""
+    folder = workspace.adversarial(dataset, seed)
+    paths = [workspace.data(dataset) / f"{name}_test.npy" for name in "xy"]
+    paths += [folder / f"{name}_adv_test.npy" for name in ("x", "y", "source", "attack")]
+    x, y, fixed, labels, source, attack = (np.load(path, allow_pickle=False) for path in paths)
+    if source.max() >= len(y) or not np.array_equal(y[source], labels):
+        raise ValueError(f"{folder}: not made from these test images; run step 1.1 again")
+    return AttackedInputs(x[source], fixed, labels, attack)
+
+
+def chosen_points(results: pd.DataFrame) -> pd.DataFrame:
+    """The row of each curve that validation inputs choose; of equals the one of fewest inputs.
+
+    It is the one whose network `utils.curve.Curve` keeps as the best.
+    """
+    retrained = results[results["point"] > 0]
+    curves = retrained.groupby(["dataset", "configuration", "metric", "seed"], sort=False)
+    return retrained.loc[curves["val_accuracy"].idxmax()]
+
+
+def withstands(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    epsilon: float = 0.05,
+    steps: int = 20,
+    restarts: int = 1,
+    seed: int = 0,
+) -> np.ndarray:
+    """Which images a network classifies right, as they are and after every fresh attack.
+
+    Parameters
+    ----------
+    model, images, labels
+        See `utils.attacks`.
+    epsilon, steps
+        Budget and gradient steps of `utils.attacks.pgd`.
+    restarts : int, default=1
+        Attacks, each from another random start; the worst counts.
+    seed : int, default=0
+        Decides the starts, alike for all networks.
+
+    Returns
+    -------
+    ndarray of shape (n,), dtype=bool
+    """
+    right = _right(model, images, labels)
+    for restart in range(restarts):
+        stream = len(SPLITS) + restart  # those before are step 1.1's
+        attacked = pgd(model, images, labels, epsilon, steps, seed=(seed, stream))
+        right &= _right(model, attacked, labels)
+    return right
+
+
+def attack_chosen(
+    model: keras.Model,
+    folder: str | Path,
+    results: pd.DataFrame,
+    inputs: AttackedInputs,
+    *,
+    epsilon: float = 0.05,
+    steps: int = 20,
+    restarts: int = 1,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda text: None,
+) -> pd.DataFrame:
+    """Attack the original model and the chosen network of every curve afresh.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The original model; not changed.
+    folder : path
+        Holds the networks, as `utils.retraining.retrain` keeps them.
+    results : DataFrame
+        The results table of one data set, configuration and seed; it says which point was chosen.
+    inputs : AttackedInputs
+    epsilon, steps, restarts, seed
+        See `withstands`.
+    progress : callable, optional
+        Called with a short line of text after each network.
+
+    Returns
+    -------
+    DataFrame
+        A row a network, see `COLUMNS`. The seconds are those of the attack; the first one's
+        include its compilation.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a chosen network was not kept.
+    ValueError
+        If a file holds another network than that of the point it is named after.
+    """
+    original = model.get_weights()
+    network = type(model).from_config(model.get_config())  # what is compiled serves all weights
+    first = results[results["point"] == 0].iloc[[0]].assign(metric=ORIGINAL)
+    rows = []
+    for row in pd.concat([first, chosen_points(results)]).to_dict("records"):
+        path = Path(folder) / f"c{row['configuration']}_{row['metric']}_p{row['point']}.keras"
+        network.set_weights(original if row["metric"] == ORIGINAL else _weights(path, original))
+        measured = _measure(network, inputs, epsilon, steps, restarts, seed)
+        if not _agree(measured["accuracy_fixed"], row["accuracy_adversarial"], len(inputs.labels)):
+            raise ValueError(
+                f"{path if row['point'] else 'original model'}: expected the network of point "
+                f"{row['point']}, which is right about {row['accuracy_adversarial']:.3f} of the "
+                f"adversarial test inputs, got one with {measured['accuracy_fixed']:.3f}; "
+                "run step 3-4.1 again"
+            )
+        rows.append({name: row[name] for name in [*KEY, "n_inputs"]} | measured)
+        progress(f"{row['metric']}: accuracy {measured['accuracy_fixed']:.3f} on the fixed inputs, "
+                 f"{measured['accuracy_fresh']:.3f} under a fresh attack")  # fmt: skip
+    return fresh_table(rows)
+
+
+def _weights(path: Path, like: list[np.ndarray]) -> list[np.ndarray]:
+    """The weights of a kept network."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; run step 3-4.1 with keep_models=best")
+    weights = load(path).get_weights()
+    if [w.shape for w in weights] != [w.shape for w in like]:
+        raise ValueError(f"{path}: expected a network of the original model's architecture")
+    return weights
+
+
+def _measure(
+    network: keras.Model, inputs: AttackedInputs, epsilon: float, steps: int, restarts: int,
+    seed: int,
+) -> dict[str, float]:  # fmt: skip
+    fixed = _right(network, inputs.fixed, inputs.labels)
+    linf = np.isin(inputs.attack, [a.id for a in ATTACKS.values() if a.norm == "Linf"])
+    began = time.perf_counter()
+    fresh = withstands(network, inputs.clean, inputs.labels, epsilon, steps, restarts, seed)
+    seconds = time.perf_counter() - began
+    return {
+        "n_attacked": len(inputs.labels),
+        "accuracy_clean": _right(network, inputs.clean, inputs.labels).mean(),
+        "accuracy_fixed": fixed.mean(),
+        "accuracy_fixed_linf": fixed[linf].mean() if linf.any() else np.nan,
+        "accuracy_fresh": fresh.mean(),
+        "seconds": seconds,
+    }
+
+
+def _right(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return predict(model, images).argmax(axis=1) == labels
+
+
+def _agree(one: float, other: float, n: int) -> bool:
+    """Whether two accuracies can be of one network: machines round otherwise in close calls."""
+    return abs(one - other) <= max(0.01, 2 / n)
+
+
+def fresh_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
+    """Check rows and bring their columns into the order of `COLUMNS`; ValueError if they can't be.
+
+    No network withstands an attack on more images than it classifies right without.
+    """
+    table = pd.DataFrame(rows)
+    if set(table.columns) != set(COLUMNS):
+        raise ValueError(f"fresh attacks: expected columns {', '.join(COLUMNS)}")
+    clean, fresh = table["accuracy_clean"], table["accuracy_fresh"]
+    within = clean.le(1) & fresh.ge(0) & fresh.le(clean) & table["accuracy_fixed"].between(0, 1)
+    if not within.all():  # nor is it for NaN
+        raise ValueError("fresh attacks: expected accuracies in 0..1, fresh ones at most the clean")
+    if table.duplicated(KEY).any():
+        raise ValueError("fresh attacks: a row occurs twice")
+    return table[COLUMNS]
+
+
+def write_fresh(path: str | Path, rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
+    """Write `fresh_table` of `rows` as CSV, whole or not at all, and return it."""
+    table = fresh_table(rows)
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
+    return table
+
+
+def read_fresh(paths: Iterable[str | Path], results: pd.DataFrame) -> pd.DataFrame:
+    """Read tables of `write_fresh` into one.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        At least one.
+    results : DataFrame
+        The results tables that the attacked networks belong to.
+
+    Raises
+    ------
+    ValueError
+        If a file is no such table, or one of other networks than those that `results` choose.
+    """
+    names = dict.fromkeys(["dataset", "metric"], str)
+    options = {"keep_default_na": False, "na_values": [""]}  # a data set may be called "null"
+    chosen = chosen_points(results)[[*KEY, "accuracy_adversarial"]]
+    tables = []
+    for path in paths:
+        try:
+            table = fresh_table(pd.read_csv(path, dtype=names, **options))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        both = table[table["metric"] != ORIGINAL].merge(chosen, how="left", on=KEY)
+        for row in both.itertuples():
+            if not _agree(row.accuracy_fixed, row.accuracy_adversarial, row.n_attacked):
+                raise ValueError(f"{path}: not of the present results; run step 4.2 again")
+        tables.append(table)
+    return fresh_table(pd.concat(tables, ignore_index=True))
+
+
+def in_words(table: pd.DataFrame) -> str:
+    """A paragraph a data set and configuration: what a fresh attack leaves of the gain."""
+    parts = table.groupby(["dataset", "configuration"], sort=False)
+    return "\n\n".join(f"{name}, configuration {number}: {_in_words(part)}"
+                       for (name, number), part in parts)  # fmt: skip
+
+
+def _in_words(part: pd.DataFrame) -> str:
+    columns = ["accuracy_fixed", "accuracy_fixed_linf", "accuracy_fresh"]
+    means = part.groupby(part["metric"] != ORIGINAL)[columns].mean()
+    before, after = means.loc[False], means.loc[True]
+    gain = after - before
+    whole, same, fresh = (f"from {before[c]:.3f} to {after[c]:.3f}" for c in columns)
+    comparable = not np.isnan(gain["accuracy_fixed_linf"])
+    fixed = "accuracy_fixed_linf" if comparable else "accuracy_fixed"
+    part_of_them = f", on those made within the same budget {same}" if comparable else ""
+    said = (
+        f"on the fixed inputs retraining takes accuracy {whole}{part_of_them}, under a fresh "
+        f"attack {fresh} (means of the chosen networks). "
+    )
+    if gain[fixed] < 0.01:
+        where = "those within the budget" if comparable else "the fixed inputs"
+        return said + f"There is no gain on {where} that a fresh attack could take away."
+    share = min(max(gain["accuracy_fresh"] / gain[fixed], 0), 1)
+    means_of = part[part["metric"] != ORIGINAL].groupby("metric", sort=False)["accuracy_fresh"]
+    best = means_of.mean()
+    where = " within the budget" if comparable else ""
+    return said + (
+        f"So {share:.0%} of the gain{where} is left: {_verdict(share)} The highest under a "
+        f"fresh attack is {best.max():.3f}, with {best.idxmax()}."
+    )
+
+
+def _verdict(share: float) -> str:
+    if share < 0.5:
+        return (
+            "most of what the networks have learned is what the fixed inputs look like, and does "
+            "not hold against an attacker who knows them."
+        )
+    if share < 0.9:
+        return "the greater part holds against an attacker who knows the networks, but not all."
+    return "what the fixed inputs show holds against an attacker who knows the networks, too."
