@@ -193,6 +193,13 @@ def main() -> int:
     if options.plan:
         plan_table(jobs, states_of(jobs, rule_of(options)))
         return 0
+    if options.scheduler:
+        from utils import scheduling
+
+        try:
+            scheduling.reach(options.scheduler)
+        except scheduling.ClusterError as error:
+            return refuse(error)
     try:
         with Lock(jobs[0].workspace) as lock:
             return run_jobs(everything, jobs, lock, options)

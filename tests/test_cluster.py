@@ -134,8 +134,11 @@ def test_a_job_whose_worker_is_lost_runs_again_on_another(tmp_path, dask):
             dask.kill("a")
             dask.worker("b")  # when no other is left
 
-    outcomes = run_jobs(job, cluster=Cluster(scheduler=dask.address), on_poll=kill)
+    said = []
+    cluster = Cluster(scheduler=dask.address)
+    outcomes = run_jobs(job, cluster=cluster, on_poll=kill, say=said.append)
     assert outcomes[job.name].state == "done" and printed(job) == ["second"]
+    assert any(line.startswith(f"A worker is lost; {job.name} goes on on tcp") for line in said)
     assert gone(kernels)
 
 
@@ -263,10 +266,12 @@ def test_a_worker_that_does_not_see_the_files_is_refused(tmp_path):
         assert message in Site(**{**sees, "versions": {}, **change}).refusal()
 
 
-def test_a_scheduler_that_is_not_there_is_refused(tmp_path):
-    result = run_all("--workspace", tmp_path / "w", "--scheduler", "tcp://127.0.0.1:1")
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
+def test_a_scheduler_that_is_not_there_is_refused(tmp_path, address):
+    result = run_all("--workspace", tmp_path / "w", "--scheduler", address)
     assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
-    assert "--scheduler tcp://127.0.0.1:1: can't connect" in result.stderr
+    assert f"--scheduler {address}: can't connect" in result.stderr
+    assert not (tmp_path / "w").exists()
 
 
 def test_curves_on_two_workers_one_of_them_killed_give_the_same_table(tmp_path, dask):

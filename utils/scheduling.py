@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from distributed.comm import CommClosedError
+from distributed.comm import CommClosedError, get_address_host_port, parse_address
 
 from utils import forkserver, provenance, worker
 from utils.execution import describe_error, identity, last_words, state_in
@@ -122,10 +123,14 @@ def run(
         begun: set[str] = set()
 
         def told(event: tuple[float, dict]) -> None:
-            if "begun" in event[1]:
-                begun.add(event[1]["begun"])
+            about = event[1]
+            if "refused" in about:
+                say(f"Worker {about['worker']} is not used: it {about['refused']}")
+            elif (key := about["begun"]) in begun:
+                name = key.removeprefix(f"{run_id} ")
+                say(f"A worker is lost; {name} goes on on {about['worker']}")
             else:
-                say(f"Worker {event[1]['worker']} is not used: it {event[1]['refused']}")
+                begun.add(key)
 
         try:
             _admit(client, runner, cluster, say)
@@ -144,6 +149,7 @@ def run(
             def poll(outcomes: dict[str, Outcome]) -> None:
                 waiting = [j for j in jobs if j.name not in outcomes]
                 running = [j for j in waiting if f"{run_id} {j.name}" in begun]
+                running = [j for j in running if state_in(j, run_id) == "running"]
                 on_poll(outcomes, {j.name: last_words(j) for j in running})
                 time.sleep(CLUSTER_POLL_SECONDS if cluster.scheduler else POLL_SECONDS)
 
@@ -247,6 +253,24 @@ def _environment(job: Job) -> dict[str, str]:
 # --- the cluster ---
 
 
+def reach(scheduler: str) -> None:
+    """Knock at the address of a scheduler; a `Client` would take half a minute to give up.
+
+    Raises
+    ------
+    ClusterError
+        If it is no address, or nobody answers.
+    """
+    try:
+        if parse_address(scheduler)[0] in ("tcp", "tls"):
+            with socket.create_connection(get_address_host_port(scheduler), timeout=10):
+                pass
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"--scheduler {scheduler}: can't connect ({error}); start one with: dask scheduler"
+        ) from None
+
+
 @contextmanager
 def _client(cluster: Cluster) -> Iterator[Client]:
     """A client of the cluster that is asked for."""
@@ -259,14 +283,7 @@ def _client(cluster: Cluster) -> Iterator[Client]:
         for module in (worker, forkserver):  # the workers get them, instead of importing them
             cloudpickle.register_pickle_by_value(module)
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
-        try:
-            client = Client(cluster.scheduler, set_as_default=False, timeout="10s")
-        except (OSError, ValueError) as error:
-            raise ClusterError(
-                f"--scheduler {cluster.scheduler}: can't connect ({' '.join(str(error).split())}); "
-                "start one with: dask scheduler"
-            ) from None
-        with client:
+        with Client(cluster.scheduler, set_as_default=False) as client:
             yield client
         return
     dask.config.set(
@@ -302,8 +319,7 @@ def _admit(
 ) -> None:
     """Make the workers ready for the run; those that are not fit for it are not used."""
     where = f"--scheduler {cluster.scheduler}"
-    if "dashboard" in client.scheduler_info()["services"]:
-        say(f"Dashboard: {client.dashboard_link}")
+    say(f"Dashboard: {client.dashboard_link}")  # if the scheduler was not started without one
     if cluster.scheduler and not client.scheduler_info()["workers"]:
         say("The scheduler has no workers yet; waiting for the first (Ctrl-C stops).")
         client.wait_for_workers(1)

@@ -160,7 +160,7 @@ class Runner(WorkerPlugin):
     def run(self, key: str, task: Task) -> Ended:
         """Run a job and wait for it."""
         begin = time.monotonic()
-        self._worker.log_event(self.name, {"begun": key})
+        self._worker.log_event(self.name, {"begun": key, "worker": self._worker.address})
         with self._gpus_for(task) as environment:
             try:
                 code = self._run(key, task, environment, self._fork)
