@@ -30,6 +30,7 @@ from utils.parameters import (
     settings,
 )
 from utils.pipeline import STEPS, plan, steps_named
+from utils.provenance import usable_cpus
 from utils.reporting import links_between, write_index
 from utils.retraining import CONFIGURATIONS
 from utils.text import readable
@@ -84,7 +85,8 @@ def command_line() -> argparse.ArgumentParser:
     more("--raw", "NAME=PATH", "images of a data set: folder, archive or .npz; else data/raw/NAME")
     more("--model", "NAME=PATH", "a trained network (.keras, .h5) to use; else one is trained")
     many("--steps", "N", [s.id for s in STEPS], "0 to 5, or ids such as 5.2; default: all")
-    one("--jobs", "N", "", f"notebooks at a time; default: cores / threads, {cores()} / 1 here")
+    here = f"default: cores / threads, {usable_cpus()} / 1 here"
+    one("--jobs", "N", "", f"notebooks at a time; {here}")
     one("--scheduler", "ADDRESS", "", "of a Dask cluster that runs the notebooks, e.g. tcp://h:8786")
     one("--gpus-per-job", "N", "0", "GPUs that a notebook with a network has to itself; default: 0")
     flag("--split-metrics", "retrain each metric in a notebook of its own, for many workers")
@@ -94,13 +96,6 @@ def command_line() -> argparse.ArgumentParser:
     flag("--trust-existing", "run only jobs whose files are missing, however others were made")
     flag("--list", "data sets, metrics, attacks, presets, parameters")
     return parser
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux: fewer than there are, in a container
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def show_list() -> None:
@@ -194,11 +189,11 @@ def main() -> int:
         plan_table(jobs, states_of(jobs, rule_of(options)))
         return 0
     if options.scheduler:
-        from utils import scheduling
+        from utils.cluster import ClusterError, reach
 
         try:
-            scheduling.reach(options.scheduler)
-        except scheduling.ClusterError as error:
+            reach(options.scheduler)
+        except ClusterError as error:
             return refuse(error)
     try:
         with Lock(jobs[0].workspace) as lock:
@@ -224,18 +219,19 @@ def run_jobs(everything: list, jobs: list, lock: Lock, options: argparse.Namespa
     code = 0
     waiting = [job for job in jobs if states[job.name] != UP_TO_DATE]
     if waiting:
-        from utils import scheduling  # imports Dask, which an up-to-date run can do without
+        from utils.cluster import ClusterError, ClusterLost
+        from utils.scheduling import run  # imports Dask, which an up-to-date run can do without
 
         shown = [job for job in everything if job in jobs or job.file(".html").exists()]
         try:
-            outcomes = scheduling.run(
+            outcomes = run(
                 waiting, links_between(shown), lock, cluster(waiting, options), rule,
                 console.show, console.say,
             )  # fmt: skip
-            code = int(any(o.state not in ("done", UP_TO_DATE) for o in outcomes.values()))
-        except scheduling.ClusterError as error:
+            code = int(not all(outcome.fine for outcome in outcomes.values()))
+        except ClusterError as error:
             console.close()
-            if isinstance(error, scheduling.ClusterLost):
+            if isinstance(error, ClusterLost):
                 write_index(lock.workspace)
             return refuse(error, error.code)
         except KeyboardInterrupt:
@@ -250,10 +246,10 @@ def run_jobs(everything: list, jobs: list, lock: Lock, options: argparse.Namespa
 
 def cluster(jobs: list, options: argparse.Namespace) -> object:
     """Where the jobs run."""
-    from utils.scheduling import Cluster
+    from utils.cluster import Cluster
 
     threads = max(job.parameters.get("threads", 1) for job in jobs)
-    n_jobs = int(options.jobs or max(1, cores() // threads))
+    n_jobs = int(options.jobs or max(1, usable_cpus() // threads))
     return Cluster(n_jobs, options.scheduler, int(options.gpus_per_job))
 
 

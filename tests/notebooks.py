@@ -8,10 +8,11 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from utils.cluster import Cluster
 from utils.lock import Lock
 from utils.pipeline import Job, Step
 from utils.reporting import Links
-from utils.scheduling import Cluster, Outcome, run
+from utils.scheduling import Outcome, run
 from utils.workspace import Workspace
 
 

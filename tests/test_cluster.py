@@ -15,9 +15,9 @@ from distributed import Client
 
 from tests.conftest import ROOT, run_all
 from tests.notebooks import make_job, printed, run_jobs
+from utils.cluster import Cluster, ClusterError, ClusterLost
 from utils.freshness import status
 from utils.results import COST, read_results
-from utils.scheduling import Cluster, ClusterError, ClusterLost
 from utils.worker import Site, code_of
 from utils.workspace import Workspace, read_json
 

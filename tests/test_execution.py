@@ -10,11 +10,12 @@ import psutil
 import pytest
 
 from tests.notebooks import make_job, run_jobs
+from utils.cluster import Cluster
 from utils.freshness import status
 from utils.provenance import facts
 from utils.reporting import _how_made, write_index
 from utils.resources import Usage
-from utils.scheduling import Cluster, Outcome
+from utils.scheduling import Outcome
 from utils.workspace import Workspace, read_json, write_json
 
 WRITE = "from pathlib import Path\nPath(workspace, '{0}').write_text(str(value))"

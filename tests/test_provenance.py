@@ -40,7 +40,7 @@ def test_facts_are_plain_and_complete():
 def test_the_id_stands_for_all_facts_and_is_no_number(anew):
     first = anew()["id"]
     assert re.fullmatch("p[0-9a-f]{8}", first) and anew()["id"] == first
-    others = [{"processor": "another"}, {"gpu_names": ["one"]}, {"_usable_cpus": 999}]
+    others = [{"processor": "another"}, {"gpu_names": ["one"]}, {"usable_cpus": 999}]
     others += [{"_git": {"commit": "abc", "changed": changed}} for changed in (True, False)]
     assert len({first, *(anew(**other)["id"] for other in others)}) == 6
 

@@ -41,7 +41,7 @@ def facts() -> dict[str, object]:
         "hardware": {
             "processor": processor(),
             "cpus": os.cpu_count(),
-            "cpus_usable": _usable_cpus(),
+            "cpus_usable": usable_cpus(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "gpus": gpu_names(),
         },
@@ -80,10 +80,11 @@ def processor() -> str:
     return next(names, "") or platform.processor() or platform.machine()
 
 
-def _usable_cpus() -> int | None:
+def usable_cpus() -> int:
+    """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # Linux: fewer than there are, in a container
         return len(os.sched_getaffinity(0))
-    return os.cpu_count()
+    return os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

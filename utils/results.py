@@ -144,6 +144,13 @@ def _check_unchanged(path: str | Path) -> None:
             )
 
 
+def read_csv(path: str | Path, texts: Iterable[str]) -> pd.DataFrame:
+    """A CSV file; only an empty cell is missing: a data set may well be called "null" or "NA"."""
+    return pd.read_csv(
+        path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts, str)
+    )
+
+
 def read_results(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     """Read one results table, or several into one.
 
@@ -172,14 +179,7 @@ def read_results(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
     for path in paths:
         try:
             _check_unchanged(path)
-            # Only an empty cell is missing: a data set may well be called "null" or "NA".
-            table = pd.read_csv(
-                path,
-                keep_default_na=False,
-                na_values=[""],
-                dtype=dict.fromkeys(_TEXTS, str),
-            )
-            tables.append(results_table(table))
+            tables.append(results_table(read_csv(path, _TEXTS)))
         except ValueError as error:  # pandas' own parser errors are ValueErrors, too
             raise ValueError(f"{path}: {error}") from error
     return results_table(pd.concat(tables, ignore_index=True))

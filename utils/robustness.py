@@ -29,7 +29,7 @@ import pandas as pd
 from utils.activations import predict
 from utils.attacks import ATTACKS, pgd
 from utils.model_files import load
-from utils.results import KEY
+from utils.results import KEY, read_csv
 from utils.splits import SPLITS
 from utils.workspace import Workspace, atomic
 
@@ -260,13 +260,11 @@ def read_fresh(paths: Iterable[str | Path], results: pd.DataFrame) -> pd.DataFra
     ValueError
         If a file is no such table, or one of other networks than those that `results` choose.
     """
-    names = dict.fromkeys(["dataset", "metric"], str)
-    options = {"keep_default_na": False, "na_values": [""]}  # a data set may be called "null"
     chosen = chosen_points(results)[[*KEY, "accuracy_adversarial"]]
     tables = []
     for path in paths:
         try:
-            table = fresh_table(pd.read_csv(path, dtype=names, **options))
+            table = fresh_table(read_csv(path, ["dataset", "metric"]))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         both = table[table["metric"] != ORIGINAL].merge(chosen, how="left", on=KEY)

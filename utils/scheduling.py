@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
-import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from distributed.comm import CommClosedError, get_address_host_port, parse_address
+from distributed.comm import CommClosedError
 
-from utils import forkserver, provenance, worker
+from utils.cluster import Cluster, ClusterLost, admit, connect, site_of
 from utils.execution import describe_error, identity, last_words, state_in
+from utils.freshness import UP_TO_DATE
 from utils.lock import Lock
 from utils.pipeline import Job
 from utils.reporting import Links
-from utils.worker import Ended, Runner, Site, Task, refusal_of, run_task
-from utils.workspace import ROOT, no_room, read_json, write_json
+from utils.worker import Ended, Runner, Task, run_task
+from utils.workspace import no_room, read_json, write_json
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
 
 POLL_SECONDS, CLUSTER_POLL_SECONDS = 0.25, 2.0
-
-
-class ClusterError(Exception):
-    """The cluster can't be used; the message is one line that says why."""
-
-    code = 2
-    """Exit code of `run_all.py`."""
-
-
-class ClusterLost(ClusterError):
-    """The cluster is gone in the middle of a run."""
-
-    code = 1
-
-
 LOST = "the scheduler is gone; what is finished is kept, the same command goes on from there"
 
 
@@ -54,25 +37,10 @@ class Outcome:
     seconds: float = 0.0
     detail: str = ""
 
-
-@dataclass(frozen=True)
-class Cluster:
-    """Where jobs run.
-
-    Attributes
-    ----------
-    jobs : int
-        How many run at a time on this machine.
-    scheduler : str
-        Address of a Dask scheduler whose workers run the jobs instead; each runs as many at a time
-        as it has threads, divided by those of a job.
-    gpus_per_job : int
-        GPUs that a job whose network is trained or attacked has to itself.
-    """
-
-    jobs: int = 1
-    scheduler: str = ""
-    gpus_per_job: int = 0
+    @property
+    def fine(self) -> bool:
+        """Whether jobs that need this one can run."""
+        return self.state in ("done", UP_TO_DATE)
 
 
 def run(
@@ -114,10 +82,10 @@ def run(
         If the cluster can't be used, or is lost.
     """
     jobs, run_id = list(jobs), lock.run_id
-    with _client(cluster) as client:
+    with connect(cluster) as client:
         threads = max(int(job.parameters.get("threads", 1)) for job in jobs)
         runner = Runner(
-            run_id, _site(lock), any(job.step.network for job in jobs),
+            run_id, site_of(lock), any(job.step.network for job in jobs),
             threads if cluster.scheduler else 1,
         )  # fmt: skip
         begun: set[str] = set()
@@ -133,7 +101,7 @@ def run(
                 begun.add(key)
 
         try:
-            _admit(client, runner, cluster, say)
+            admit(client, runner, cluster, say)
             client.subscribe_topic(run_id, told)
 
             def submit(job: Job) -> Future:
@@ -141,7 +109,7 @@ def run(
                 task = _task(job, links[job.name], run_id, rule, gpus)
                 needs = {run_id: 1} | ({"GPU": gpus} if gpus else {})
                 return client.submit(
-                    # A function without a name, which is sent whole: see `_client`.
+                    # A function without a name, which is sent whole: see `utils.cluster.connect`.
                     lambda: run_task(run_id, task),
                     key=f"{run_id} {job.name}", pure=False, resources=needs,
                 )  # fmt: skip
@@ -184,7 +152,7 @@ def _run_all(
             needs = names.intersection(job.needs)
             if job.name in outcomes or not needs <= outcomes.keys():
                 continue
-            if any(outcomes[name].state not in ("done", "up to date") for name in needs):
+            if not all(outcomes[name].fine for name in needs):
                 outcomes[job.name] = _not_run(job)
             elif job.name not in futures:
                 futures[job.name] = submit(job)
@@ -206,7 +174,7 @@ def _outcome(job: Job, future: object, run_id: str) -> Outcome:
     if ended.code is None:
         return Outcome("interrupted", ended.seconds)
     if ended.code == 0 and record.get("run") != run_id:
-        return Outcome("up to date")
+        return Outcome(UP_TO_DATE)
     if record.get("run") != run_id or record.get("state") == "running":
         says = f"its process ended with code {ended.code}; see {job.file('.log')}"
         return _failed(job, no_room(job.workspace.root) or says, ended.seconds)
@@ -248,102 +216,3 @@ def _environment(job: Job) -> dict[str, str]:
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # whatever the user's is
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # or the first job takes all of a GPU's memory
     }
-
-
-# --- the cluster ---
-
-
-def reach(scheduler: str) -> None:
-    """Knock at the address of a scheduler; a `Client` would take half a minute to give up.
-
-    Raises
-    ------
-    ClusterError
-        If it is no address, or nobody answers.
-    """
-    try:
-        if parse_address(scheduler)[0] in ("tcp", "tls"):
-            with socket.create_connection(get_address_host_port(scheduler), timeout=10):
-                pass
-    except (OSError, ValueError) as error:
-        raise ClusterError(
-            f"--scheduler {scheduler}: can't connect ({error}); start one with: dask scheduler"
-        ) from None
-
-
-@contextmanager
-def _client(cluster: Cluster) -> Iterator[Client]:
-    """A client of the cluster that is asked for."""
-    import dask
-    from distributed import Client, LocalCluster
-
-    if cluster.scheduler:
-        import cloudpickle
-
-        for module in (worker, forkserver):  # the workers get them, instead of importing them
-            cloudpickle.register_pickle_by_value(module)
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
-        with Client(cluster.scheduler, set_as_default=False) as client:
-            yield client
-        return
-    dask.config.set(
-        {"distributed.admin.tick.limit": "1h", "distributed.worker.memory.target": False}
-    )
-    resources = {}
-    if cluster.gpus_per_job:
-        from utils.resources import count_gpus
-
-        resources = {"GPU": count_gpus()}
-    with (
-        # Its threads only wait for the jobs' processes.
-        LocalCluster(
-            n_workers=1, threads_per_worker=cluster.jobs, processes=False, resources=resources,
-            dashboard_address="127.0.0.1:0",
-            worker_dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL, memory_limit=0,
-        ) as local,
-        Client(local, set_as_default=False) as client,
-    ):  # fmt: skip
-        yield client
-
-
-def _site(lock: Lock) -> Site:
-    return Site(
-        str(ROOT), str(lock.mark), lock.mark.read_text(encoding="utf-8"), worker.code_of(ROOT),
-        provenance.facts()["packages"] | {n: version(n) for n in ("distributed", "cloudpickle")},
-    )
-
-
-def _admit(
-    client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]
-) -> None:
-    """Make the workers ready for the run; those that are not fit for it are not used."""
-    where = f"--scheduler {cluster.scheduler}"
-    say(f"Dashboard: {client.dashboard_link}")  # if the scheduler was not started without one
-    if cluster.scheduler and not client.scheduler_info()["workers"]:
-        say("The scheduler has no workers yet; waiting for the first (Ctrl-C stops).")
-        client.wait_for_workers(1)
-    about = client.get_versions()
-    ours = about["client"]["host"]["python"]
-    others = {"the scheduler": about["scheduler"]}
-    others |= {f"worker {address}": facts for address, facts in about["workers"].items()}
-    for name, facts in others.items():
-        theirs = facts["host"]["python"]
-        if theirs.split(".")[:2] != ours.split(".")[:2]:  # the code we send needs the same
-            raise ClusterError(f"{where}: {name} has Python {theirs}, expected {ours}")
-    client.register_plugin(runner, name=runner.name)
-    answers = client.run(refusal_of, runner.name)
-    refused = {address: why for address, why in answers.items() if why}
-    if len(refused) == len(answers):
-        address, why = next(iter(refused.items()))
-        raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
-    for address, why in refused.items():
-        say(f"Worker {address} is not used: it {why}")
-    if cluster.gpus_per_job:
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        most = max(about["resources"].get("GPU", 0) for about in workers)
-        if most < cluster.gpus_per_job:
-            raise ClusterError(
-                f"--gpus-per-job {cluster.gpus_per_job}: no worker offers more than {most:g}; "
-                "start workers with --resources GPU=<number>"
-            )
