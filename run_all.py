@@ -27,9 +27,10 @@ from utils.parameters import (
     check,
     did_you_mean,
     parse_settings,
+    parse_variants,
     settings,
 )
-from utils.pipeline import STEPS, plan, steps_named
+from utils.pipeline import STEPS, VARIED, plan, steps_named
 from utils.provenance import usable_cpus
 from utils.reporting import links_between, write_index
 from utils.retraining import CONFIGURATIONS
@@ -40,7 +41,7 @@ OWN_OPTIONS = {
     "dataset": "--datasets", "datasets": "--datasets", "configuration": "--configurations",
     "configurations": "--configurations", "metrics": "--metrics", "attacks": "--attacks",
     "seed": "--seeds", "seeds": "--seeds", "workspace": "--workspace", "raw": "--raw",
-    "own_model": "--model", "part": "--split-metrics",
+    "own_model": "--model", "part": "--split-metrics", "variants": "--vary",
 }  # fmt: skip
 
 
@@ -82,6 +83,7 @@ def command_line() -> argparse.ArgumentParser:
     many("--seeds", "N", ["0"], "default: 0; each repeats the study")
     one("--preset", "NAME", "quick", f"{', '.join(PRESETS)}; default: quick")
     more("--set", "NAME=VALUE", "any parameter of a template, e.g. epsilon=0.1 points=20")
+    more("--vary", "NAME=V1,V2", "once more with each value, one at a time; 5.3 compares")
     more("--raw", "NAME=PATH", "images of a data set: folder, archive or .npz; else data/raw/NAME")
     more("--model", "NAME=PATH", "a trained network (.keras, .h5) to use; else one is trained")
     many("--steps", "N", [s.id for s in STEPS], "0 to 5, or ids such as 5.2; default: all")
@@ -150,17 +152,16 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
     given = parse_settings(options.set, known, OWN_OPTIONS)
     given |= {name: chosen[name] for name in ("metrics", "attacks") if name in chosen}
     paths = {"raw": raw, "own_model": models}
-    values = {
-        name: settings(
-            name,
-            options.preset,
-            given | {parameter: of[name] for parameter, of in paths.items() if name in of},
-        )
-        for name in chosen["datasets"]
-    }
+
+    def values(changed: dict) -> dict[str, dict]:
+        own = {d: {p: of[d] for p, of in paths.items() if d in of} for d in chosen["datasets"]}
+        return {d: settings(d, options.preset, given | own[d] | changed) for d in own}
+
+    varied = all_parameters(step.path for step in STEPS if step.id in VARIED)
+    variants = parse_variants(options.vary, varied, OWN_OPTIONS)
     everything = plan(
-        workspace, chosen["datasets"], chosen["seeds"], chosen["configurations"], values,
-        options.split_metrics,
+        workspace, chosen["datasets"], chosen["seeds"], chosen["configurations"], values({}),
+        options.split_metrics, {name: values(changed) for name, changed in variants.items()},
     )  # fmt: skip
     jobs = [job for job in everything if job.step in steps]
     checks.inputs(everything, jobs, rule_of(options), thorough=not options.plan)

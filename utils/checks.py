@@ -17,7 +17,7 @@ from utils.datasets import (
     read_raw,
     split,
 )
-from utils.freshness import status
+from utils.freshness import AS_VARIED, UNCHANGED, UP_TO_DATE, status
 from utils.parameters import (
     PRESETS,
     ParameterError,
@@ -165,15 +165,17 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = T
                 f"--steps: {job.name} is needed but not up to date ({now.reason}); "
                 f"add {job.step.id} to --steps, or use --trust-existing"
             )
-    for dataset in dict.fromkeys(job.dataset for job in jobs if job.dataset):
-        _dataset([job for job in jobs if job.dataset == dataset], rule, download=thorough)
+    for root, dataset in dict.fromkeys((j.workspace.root, j.dataset) for j in jobs if j.dataset):
+        own = [job for job in jobs if (job.workspace.root, job.dataset) == (root, dataset)]
+        _dataset(own, rule, download=thorough)
 
 
 def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
     """Of one data set: enough images for what its jobs ask, and a model that fits them."""
     workspace, dataset = jobs[0].workspace, jobs[0].dataset
     first = next((job for job in jobs if job.step.id == "0.0"), None)
-    if first and not status(first, rule).up_to_date:
+    now = status(first, rule).reason if first else UP_TO_DATE
+    if now not in UNCHANGED:
         given = first.parameters
         if not (download or is_at_hand(dataset, given["raw"], workspace)):
             return
@@ -183,13 +185,14 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
         shape = image_shape(dataset, raw, given["image_size"], given["color"])
         n_classes = len(raw.class_names)
     elif any(job.step.network for job in jobs):
+        workspace = jobs[0].home if now == AS_VARIED else workspace
         if rule == "trust":  # else they are known to be as step 0.0 wrote them
             load_splits(dataset, workspace)
         about = describe(dataset, workspace)
         sizes, shape, n_classes = about["n_images"], about["image_shape"], len(about["class_names"])
     else:
         return
-    _own_model(jobs, rule, shape, n_classes)
+    _network(jobs, rule, shape, n_classes)
     most = min(sizes["train"], sizes["test"])
     attack = next((job.parameters for job in jobs if job.step.id == "1.1"), None)
     n_adversarial = (attack or {}).get("n_adversarial") or most
@@ -221,19 +224,27 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
                 )
 
 
-def _own_model(jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int) -> None:
-    """A model of the user's own must fit; TensorFlow is started for it only if it will be used."""
-    steps = [job for job in jobs if job.step.id in ("0.0", "0.1")]
-    path = next((job.parameters["own_model"] for job in steps if job.step.id == "0.1"), "")
-    if not path or all(status(job, rule).up_to_date for job in steps):
+def _network(jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int) -> None:
+    """A model of the user's own must fit, and a layer that is named must be there.
+
+    TensorFlow is started for it only if it will be used.
+    """
+    steps = [job for job in jobs if job.step.id in ("0.0", "0.1", "2.1")]
+    given = {name: value for job in steps for name, value in job.parameters.items()}
+    path, layer = given.get("own_model", ""), given.get("layer", "")
+    if not (path or layer) or all(status(job, rule).reason in UNCHANGED for job in steps):
         return
     from utils import models
     from utils.activations import trace_tensor
     from utils.own_model import read_own_model
 
     models.start()
-    layer = next((job.parameters["layer"] for job in jobs if job.step.id == "2.1"), "")
     try:
-        trace_tensor(read_own_model(path, shape, n_classes), layer)
+        if path:
+            model = read_own_model(path, shape, n_classes)
+        else:
+            plan = models.architecture_for(jobs[0].dataset, shape, n_classes)
+            model = models.build(plan, shape, n_classes)
+        trace_tensor(model, layer)
     except FileNotFoundError as error:
         raise ParameterError(str(error)) from None

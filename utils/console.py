@@ -120,7 +120,8 @@ def closing_table(workspace: Workspace, jobs: Sequence[Job], seconds: float, ind
         record = read_record(job.file(".json")) or {"state": "not run"}
         spent = record.get("resources")
         table.add_row(
-            Text(record["state"], COLOURS.get(record["state"], "")), job.report.name,
+            Text(record["state"], COLOURS.get(record["state"], "")),
+            f"{job.workspace.root.name}: {job.report.name}" if job.original else job.report.name,
             amount(spent, "wall_seconds", "{:.1f}") if isinstance(spent, dict) else "",
             Text(readable(record.get("says", ""))),
         )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -57,6 +58,30 @@ def execute(job: Job, links: Links, run_id: str, kernel: ForkedKernel | None = N
     record["says"] = "" if error else _main_number(job)
     write_json(job.file(".json"), record)
     return record
+
+
+def start_as_original(job: Job, links: Links) -> bool:
+    """Give a variant's job what the run that it varies has made, unless it has run itself.
+
+    Where nothing that decides the outputs differs, that is all it takes; else it is a start: of the
+    retraining curves, those that the changed setting does not touch are kept.
+
+    Returns
+    -------
+    bool
+        Whether it was given anything.
+    """
+    source = job.original
+    if source is None or state_of(job) not in ("", "not run") or state_of(source) != "done":
+        return False
+    files = job.home.expand(source.outputs + source.unfinished)
+    for path in [*files, source.file(".ipynb")]:
+        with atomic(job.workspace.root / job.home.relative(path)) as copy:
+            shutil.copy2(path, copy)
+    record = {**read_json(source.file(".json")), **identity(job)}
+    export_html(job, links, record)
+    write_json(job.file(".json"), record)
+    return True
 
 
 def identity(job: Job) -> dict[str, object]:
@@ -164,11 +189,11 @@ def last_words(job: Job) -> str:
     return ""
 
 
-def state_in(job: Job, run_id: str) -> str:
-    """The state that a job's record tells, if it is of this run, else an empty string."""
+def state_of(job: Job, run_id: str = "") -> str:
+    """The state that a job's record tells, if there is one (of that run), else an empty string."""
     with suppress(OSError, ValueError, AttributeError):
         record = read_json(job.file(".json"))
-        return str(record.get("state", "")) if record.get("run") == run_id else ""
+        return str(record.get("state", "")) if record.get("run") == run_id or not run_id else ""
     return ""
 
 
@@ -178,7 +203,7 @@ def _end_with(parent: int, job: Job, run_id: str) -> None:
     That is, when the process that started it is gone, or another run has taken the workspace: on
     another machine, one may not have noticed yet that its run has died.
     """
-    while os.getppid() == parent and running(job.workspace) in (run_id, ""):
+    while os.getppid() == parent and running(job.home) in (run_id, ""):
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -194,10 +219,14 @@ def main(
         Exit code: 0 if the job is done, or was; a job that was leaves its record as it is.
     """
     threading.Thread(target=_end_with, args=(parent, job, run_id), daemon=True).start()
-    before = state_in(job, run_id)  # if the worker was lost that it ran on
-    if before == "done" or status(job, rule, reread=True).up_to_date:
+    before = state_of(job, run_id)  # if the worker was lost that it ran on
+    if before == "done":
         return 0
     job.report.parent.mkdir(parents=True, exist_ok=True)
+    if rule != "force" and start_as_original(job, links):
+        rule = "content"  # that files are there says nothing
+    if status(job, rule, reread=True).up_to_date:
+        return 0
     job.remove_fragments()
     if rule == "force" and not before:
         job.forget()

@@ -21,6 +21,8 @@ from utils.raw.sources import locate
 from utils.workspace import ROOT, Workspace, read_json, sha256
 
 UP_TO_DATE = "up to date"
+AS_VARIED = "as in the run that it varies"
+UNCHANGED = (UP_TO_DATE, AS_VARIED)
 
 
 @dataclass
@@ -59,6 +61,9 @@ def status(job: Job, rule: str = "content", reread: bool = False) -> Status:
     if rule == "trust" and all(job.workspace.expand([pattern]) for pattern in job.outputs):
         return Status(True, UP_TO_DATE)
     record = _record(job)
+    if job.original and (record is None or record.get("state") == "not run"):
+        now = status(job.original, "content", reread)  # from which it starts
+        return Status(False, AS_VARIED) if now.up_to_date else now
     if record is None:
         return Status(False, "has not run yet")
     if record.get("state") != "done":
@@ -102,8 +107,8 @@ def _spread(jobs: Iterable[Job], reasons: Mapping[str, str], rule: str) -> dict[
     states: dict[str, str] = {}
     for job in jobs:
         states[job.name] = reasons[job.name]
-        first = next((n for n in job.needs if states.get(n, UP_TO_DATE) != UP_TO_DATE), None)
-        if states[job.name] == UP_TO_DATE and first and rule == "content":
+        first = next((n for n in job.needs if states.get(n, UP_TO_DATE) not in UNCHANGED), None)
+        if states[job.name] in UNCHANGED and first and rule == "content":
             states[job.name] = f"if {first.rpartition('/')[2]} writes something new"
     return states
 

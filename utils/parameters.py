@@ -117,8 +117,14 @@ def _each(rule: Callable[[object], str], kind: type = str) -> Callable[[list], s
 
 
 def _name(value: str) -> str:
-    ok = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}", value) and value != "raw"
-    return "" if ok else "a name of letters, digits, '-' and '_' (not 'raw')"
+    taken = ("raw", "variants", "figures")  # folders of a workspace that hold something else
+    ok = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}", value) and value not in taken
+    return "" if ok else "a name of letters, digits, '-' and '_' (not 'raw', 'variants', 'figures')"
+
+
+def _variant(value: str) -> str:
+    ok = re.fullmatch(r"[a-z_]+-[A-Za-z0-9._-]{1,50}", value)
+    return "" if ok else "a parameter, '-' and a value of letters, digits, '.', '_' and '-'"
 
 
 def _country(value: str) -> str:
@@ -186,6 +192,7 @@ RULES: dict[str, Callable[..., str]] = {
     "configuration": _one_of(CONFIGURATIONS),
     "configurations": _each(_one_of(CONFIGURATIONS), int),
     "part": _one_of(["", *METRICS]),
+    "variants": _each(_variant),
     "points": _between(1, 10_000),
     "keep_models": _one_of(["none", "best", "all"]),
     "country": _country,
@@ -268,7 +275,10 @@ def all_parameters(templates: Iterable[Path]) -> dict[str, Parameter]:
 
 
 def parse_settings(
-    texts: Iterable[str], known: Mapping[str, Parameter], own: Mapping[str, str]
+    texts: Iterable[str],
+    known: Mapping[str, Parameter],
+    own: Mapping[str, str],
+    option: str = "--set",
 ) -> dict:
     """Read ``--set name=value`` texts.
 
@@ -279,20 +289,54 @@ def parse_settings(
         From `all_parameters`.
     own : mapping of str to str
         Parameters that have an option of their own, and that option.
+    option : str, default="--set"
+        What they were given to, for messages.
     """
     values = {}
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator:
-            raise ParameterError(f"--set {text}: expected name=value")
+            raise ParameterError(f"{option} {text}: expected name=value")
         if name in own:
-            raise ParameterError(f"--set {name}: use {own[name]} instead")
+            raise ParameterError(f"{option} {name}: use {own[name]} instead")
         if name not in known:
             raise ParameterError(
-                f"--set {name}: no template has this parameter{did_you_mean(name, known)}"
+                f"{option} {name}: no template {'up to 3-4.1 ' if option == '--vary' else ''}has "
+                f"this parameter{did_you_mean(name, known)}"
             )
         values[name] = parse(name, value, known[name].type)
     return values
+
+
+def parse_variants(
+    texts: Iterable[str], known: Mapping[str, Parameter], own: Mapping[str, str]
+) -> dict[str, dict[str, object]]:
+    """Read ``--vary name=value,value`` texts, see `parse_settings`.
+
+    Returns
+    -------
+    dict of str to dict
+        Name of each variant, such as ``epsilon-0.1``, and the one setting it changes.
+    """
+    found: dict[str, dict[str, object]] = {}
+    for text in texts:
+        name, separator, values = text.partition("=")
+        if not (separator and values):
+            raise ParameterError(f"--vary {text}: expected name=value,value")
+        if name in known and known[name].type is list:
+            raise ParameterError(f"--vary {name}: it is a list; expected a parameter of one value")
+        for value in values.split(","):
+            changed = parse_settings([f"{name}={value}"], known, own, "--vary")
+            variant = f"{name}-{as_text(changed[name])}"
+            if _variant(variant):
+                raise ParameterError(
+                    f"--vary {name}: got {value!r}, expected up to 50 letters, digits, '.', '_' "
+                    "and '-', as it names a folder"
+                )
+            if variant in found:
+                raise ParameterError(f"--vary {name}: got {value!r} twice, expected it once")
+            found[variant] = changed
+    return found
 
 
 def settings(dataset: str, preset: str, chosen: Mapping[str, object]) -> dict[str, object]:

@@ -46,7 +46,12 @@ STEPS: tuple[Step, ...] = (
     Step("5.1", "plots", "5.1-plot.ipynb",
          "5.1.{c}-{d}-plot-c{c}", ("dataset", "configuration"), False),
     Step("5.2", "comparison", "5.2-comparison.ipynb", "5.2-comparison", (), False),
+    Step("5.3", "sensitivity", "5.3-sensitivity.ipynb", "5.3-sensitivity", (), False),
 )  # fmt: skip
+
+
+VARIED = ("0.0", "0.1", "1.1", "2.1", "3-4.1")
+"""Ids of the steps that the variants of a run repeat."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,21 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Unique in a workspace, e.g. ``digits/seed-0/0.1.1-digits-original_model_training``."""
-        return self.report.relative_to(self.workspace.reports_root).as_posix()
+        """Unique in a run, e.g. ``digits/seed-0/0.1.1-digits-original_model_training``."""
+        return self.report.relative_to(self.home.reports_root).as_posix()
+
+    @property
+    def home(self) -> Workspace:
+        """The workspace of the run: also of its variants."""
+        return self.workspace.base or self.workspace
+
+    @property
+    def original(self) -> Job | None:
+        """Of a variant's job the same one in the run that is varied, else None."""
+        if self.workspace.base is None:
+            return None
+        place = self.report.relative_to(self.workspace.reports_root)
+        return replace(self, workspace=self.home, report=self.home.reports_root / place)
 
     @property
     def dataset(self) -> str:
@@ -125,6 +143,7 @@ def plan(
     configurations: Iterable[int],
     settings: Mapping[str, Mapping[str, object]],
     split_metrics: bool = False,
+    variants: Mapping[str, Mapping[str, Mapping[str, object]]] | None = None,
 ) -> list[Job]:
     """The jobs of a request, in an order in which they can run.
 
@@ -137,26 +156,53 @@ def plan(
     split_metrics : bool, default=False
         Retrain each metric in a job of its own. The job of the configuration then only joins their
         curves into the table that it would have made alone.
+    variants : mapping, optional
+        Name -> settings. The steps up to retraining run once more for each, in a workspace of its
+        own, and a last job compares them.
     """
-    datasets, seeds, configurations = list(datasets), list(seeds), list(configurations)
-    axes = {"dataset": datasets, "seed": seeds, "configuration": configurations}
-    whole = {"seeds": seeds, "datasets": datasets, "configurations": configurations}
+    variants = variants or {}
+    axes = {"dataset": list(datasets), "seed": list(seeds), "configuration": list(configurations)}
+    jobs = _jobs(workspace, axes, settings, split_metrics)
+    for name, changed in variants.items():
+        again = _jobs(workspace.variant(name), axes, changed, split_metrics)
+        jobs += [job for job in again if job.step.id in VARIED]
+    if variants:
+        jobs.append(_job(STEPS[-1], workspace, {**_whole(axes), "variants": list(variants)}))
+    names = {job.name for job in jobs}
+    writers = {job.workspace.root / path: job.name for job in jobs for path in job.outputs}
+    for place, job in enumerate(jobs):
+        needs = [writers.get(job.workspace.root / path) for path in job.inputs]
+        needs += [job.original.name] if job.original else []
+        jobs[place] = replace(job, needs=tuple(n for n in dict.fromkeys(needs) if n in names))
+    return jobs
+
+
+def _whole(axes: Mapping[str, list]) -> dict[str, list]:
+    """Parameters of what runs once, over all data sets, seeds and configurations."""
+    return {f"{axis}s": values for axis, values in axes.items()}
+
+
+def _jobs(
+    workspace: Workspace,
+    axes: Mapping[str, list],
+    settings: Mapping[str, Mapping[str, object]],
+    split_metrics: bool,
+) -> list[Job]:
+    """All jobs of one workspace but the last step's; see `plan`."""
     jobs: list[Job] = []
-    for step in STEPS:
+    for step in STEPS[:-1]:
         cells: list[dict] = [{}]
         for axis in step.per:
             cells = [{**cell, axis: value} for cell in cells for value in axes[axis]]
         for cell in cells:
-            chosen = {**settings.get(cell.get("dataset"), {}), **whole, **cell}
+            chosen = {**settings.get(cell.get("dataset"), {}), **_whole(axes), **cell}
             if step.id == "4.2" and chosen.get("keep_models") == "none":
                 continue  # there is no network to attack
             split = split_metrics and step.id == "3-4.1"
             for metric in _values(step, chosen)["metrics"] if split else []:
                 jobs.append(_job(step, workspace, {**chosen, "metrics": [metric], "part": metric}))
             jobs.append(_job(step, workspace, chosen, joins=split))
-    writers = {pattern: job.name for job in jobs for pattern in job.outputs}
-    needs = [dict.fromkeys(writers[p] for p in job.inputs if p in writers) for job in jobs]
-    return [replace(job, needs=tuple(names)) for job, names in zip(jobs, needs, strict=True)]
+    return jobs
 
 
 def _values(step: Step, chosen: Mapping[str, object]) -> dict[str, object]:
@@ -197,6 +243,7 @@ def _files(step: Step, w: Workspace, p: Mapping, joins: bool) -> list[tuple[str,
         for run in p.get("seeds", [seed])
     ]
     tables = [w.results(*run, part) for run in runs]
+    varied = [w.variant(v).results(*run) for v in p.get("variants", []) for run in runs]
     fresh = [w.fresh_attack(*run) for run in runs]
     about = [table.with_suffix(".json") for table in tables]
     curves = [w.curve(d, seed, c, m) for m in p.get("metrics", [])]
@@ -214,6 +261,8 @@ def _files(step: Step, w: Workspace, p: Mapping, joins: bool) -> list[tuple[str,
         "5.2": (tables + fresh,
                 [w.reports() / "comparison.csv", w.reports() / "recommendation.json",
                  w.figures() / "comparison_*"]),
+        "5.3": (tables + varied,
+                [w.reports() / "sensitivity.csv", w.figures() / "sensitivity_*"]),
     }[step.id]  # fmt: skip
     unfinished = unfinished[0] if unfinished else []
     return [tuple(map(w.relative, paths)) for paths in (reads, writes, unfinished)]

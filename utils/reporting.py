@@ -50,7 +50,7 @@ def links_between(jobs: Iterable[Job]) -> dict[str, Links]:
 
 def _same_run(job: Job, other: Job) -> bool:
     """Whether two jobs agree on data set, seed and configuration, as far as both have one."""
-    return all(
+    return job.workspace.root == other.workspace.root and all(
         job.parameters[axis] == other.parameters[axis]
         for axis in ("dataset", "seed", "configuration")
         if axis in job.parameters and axis in other.parameters
@@ -77,7 +77,7 @@ def export_html(job: Job, links: Links, record: Mapping) -> None:
     report = {
         "title": job.report.name,
         "style": _style(),
-        "index": relative(job.workspace.reports_root / "index.html"),
+        "index": relative(job.home.reports_root / "index.html"),
         "links": [(label, title, relative(page)) for label, title, page in links.items],
         "parameters": [(n, as_text(shown[n]), p.help) for n, p in declared.items()],
         "made": _how_made(record),
@@ -137,8 +137,10 @@ def write_index(workspace: Workspace) -> Path:
     from jinja2 import Environment, FileSystemLoader
 
     root = workspace.reports_root
-    records = {path: read_record(path) for path in sorted(root.rglob("[!.]*.json"))}
-    jobs = [_row(path, record, root) for path, record in records.items() if record]
+    jobs = _rows(workspace, root)
+    variants = [
+        row for path in sorted(root.glob("variants/*")) for row in _rows(Workspace(path), root)
+    ]
     names = sorted({job["dataset"] for job in jobs if job["dataset"]})
     sections = [
         {
@@ -154,7 +156,7 @@ def write_index(workspace: Workspace) -> Path:
         sections.append(
             {"name": "all data sets", "jobs": overall, "thumbnails": _thumbnails(workspace, "")}
         )
-    failures = [job for job in jobs if job["state"] == "failed"]
+    failures = [job for job in jobs + variants if job["state"] == "failed"]
     answer = _text(_read(root / "recommendation.json"), "text", 5000)
     picture = _picture(workspace.figures() / "comparison_curves.png", root)
     page = Environment(loader=FileSystemLoader(PAGES), autoescape=True).get_template(
@@ -163,13 +165,21 @@ def write_index(workspace: Workspace) -> Path:
     with atomic(root / "index.html") as path:
         path.write_text(
             page.render(
-                style=_style(), datasets=sections, failures=failures, answer=answer,
-                picture=picture,
+                style=_style(), datasets=sections, variants=variants, failures=failures,
+                answer=answer, picture=picture,
                 written=datetime.now().strftime("%Y-%m-%d %H:%M"),
             ),
             encoding="utf-8",
         )  # fmt: skip
     return root / "index.html"
+
+
+def _rows(workspace: Workspace, root: Path) -> list[dict[str, object]]:
+    """A row for each job of a workspace; links are seen from `root`."""
+    reports = workspace.reports_root
+    paths = sorted(reports.rglob("[!.]*.json"))
+    records = {p: read_record(p) for p in paths if reports / "variants" not in p.parents}
+    return [_row(path, record, root) for path, record in records.items() if record]
 
 
 def _read(path: Path) -> dict:
@@ -239,7 +249,7 @@ def _href(path: Path, root: Path) -> str:
 def _thumbnails(workspace: Workspace, dataset: str) -> list[dict[str, str]]:
     folder, root = workspace.figures(dataset), workspace.reports_root
     wanted = [f"{dataset}_c{c}_{q}" for c in (1, 2, 3) for q in THUMBNAILS] if dataset else []
-    names = wanted or [p.stem for p in sorted(folder.glob("comparison_*.png"))]
+    names = wanted or [p.stem for p in sorted(folder.glob("[!.]*.png"))]
     pictures = [_picture(folder / f"{name}.png", root, f"{dataset}_") for name in names]
     return [picture for picture in pictures if picture]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from distributed.comm import CommClosedError
 
 from utils.cluster import Cluster, ClusterLost, admit, connect, site_of
-from utils.execution import describe_error, identity, last_words, state_in
+from utils.execution import describe_error, identity, last_words, state_of
 from utils.freshness import UP_TO_DATE
 from utils.lock import Lock
 from utils.pipeline import Job
@@ -117,7 +117,7 @@ def run(
             def poll(outcomes: dict[str, Outcome]) -> None:
                 waiting = [j for j in jobs if j.name not in outcomes]
                 running = [j for j in waiting if f"{run_id} {j.name}" in begun]
-                running = [j for j in running if state_in(j, run_id) == "running"]
+                running = [j for j in running if state_of(j, run_id) == "running"]
                 on_poll(outcomes, {j.name: last_words(j) for j in running})
                 time.sleep(CLUSTER_POLL_SECONDS if cluster.scheduler else POLL_SECONDS)
 
@@ -128,7 +128,7 @@ def run(
             with suppress(Exception):  # the scheduler may be gone
                 client.unregister_worker_plugin(runner.name)  # which stops what is running
             for job in jobs:
-                if state_in(job, run_id) == "running":
+                if state_of(job, run_id) == "running":
                     _record(job, {**identity(job), "state": "interrupted"})
 
 

@@ -41,9 +41,20 @@ class Workspace:
         inside = self.root.is_relative_to(ROOT)
         return self.root.relative_to(ROOT).as_posix() if inside else str(self.root)
 
+    def variant(self, name: str) -> Workspace:
+        """A workspace for the same run with one setting changed, such as ``epsilon-0.1``."""
+        return Workspace(self.reports_root / "variants" / name)
+
+    @property
+    def base(self) -> Workspace | None:
+        """The workspace of the run that this one is a `variant` of, or None."""
+        variants = self.root.parent
+        is_variant = (variants.parent.name, variants.name) == ("reports", "variants")
+        return Workspace(variants.parent.parent) if is_variant else None
+
     def raw(self, dataset: str) -> Path:
         """Raw files of a data set, as the user brought them or as they were downloaded."""
-        return self.root / "data" / "raw" / dataset
+        return (self.base or self).root / "data" / "raw" / dataset
 
     def data(self, dataset: str) -> Path:
         """The six arrays of a data set and its ``dataset.json``."""

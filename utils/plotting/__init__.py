@@ -15,6 +15,7 @@ from utils.plotting.curves import all_curves, resource_curves, retraining_curves
 from utils.plotting.data import class_counts, confusion_matrix, image_grid, training_history
 from utils.plotting.evidence import critical_differences, differences_to_random
 from utils.plotting.scores import first_picks, rank_correlation, score_distributions
+from utils.plotting.sensitivity import sensitivity
 from utils.plotting.style import METRIC_STYLES, STYLE, metric_style, save
 from utils.plotting.tradeoffs import comparison, pareto
 
@@ -40,5 +41,6 @@ __all__ = [
     "retraining_curves",
     "save",
     "score_distributions",
+    "sensitivity",
     "training_history",
 ]

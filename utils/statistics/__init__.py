@@ -13,6 +13,11 @@ from utils.statistics.answers import (
     size_table,
     weigh,
 )
+from utils.statistics.sensitivity import (
+    sensitivity_in_words,
+    sensitivity_table,
+    summarise_variants,
+)
 from utils.statistics.significance import (
     ALPHA,
     Ranking,
@@ -70,10 +75,13 @@ __all__ = [
     "reach_table",
     "recommend",
     "runs_in_words",
+    "sensitivity_in_words",
+    "sensitivity_table",
     "size_table",
     "spread_table",
     "summarise",
     "summarise_runs",
+    "summarise_variants",
     "unbeaten",
     "vargha_delaney",
     "weigh",
