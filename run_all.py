@@ -197,7 +197,7 @@ def main() -> int:
         except ClusterError as error:
             return refuse(error)
     try:
-        with Lock(jobs[0].workspace) as lock:
+        with Lock(jobs[0].home) as lock:
             return run_jobs(everything, jobs, lock, options)
     except Locked as error:
         return refuse(error)

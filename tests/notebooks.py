@@ -50,7 +50,7 @@ def run_jobs(
 ) -> dict[str, Outcome]:
     """Run jobs, two at a time on this machine unless a cluster is given."""
     links = {job.name: Links() for job in jobs}
-    with Lock(jobs[0].workspace) as lock:
+    with Lock(jobs[0].home) as lock:
         return run(jobs, links, lock, cluster or Cluster(2), rule, on_poll, **options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -52,6 +53,40 @@ def test_done_then_up_to_date_then_changed(tmp_path):
         tmp_path, "ok", WRITE.format("out.txt") + "\n1 + 1", outputs=["out.txt"], value=7
     )
     assert status(edited).reason == "code of ok.ipynb changed"
+
+
+def test_a_variant_starts_from_what_the_run_has_made(tmp_path):
+    cells = [WRITE.format("out.txt"), "Path(workspace, 'curve.txt').open('a').write('x')"]
+    run = make_job(tmp_path, "ok", *cells, outputs=["out.txt"], value=7)
+    run = replace(run, unfinished=("curve.txt",))
+    run.workspace.root.mkdir()
+
+    def variant(value, name):
+        place = run.workspace.variant(name)
+        report = place.reports("digits") / "ok"
+        return replace(run, workspace=place, report=report, parameters={"value": value})
+
+    def files(job):
+        return [(job.workspace.root / name).read_text() for name in ("out.txt", "curve.txt")]
+
+    same, other, trusted = variant(7, "same-7"), variant(8, "value-8"), variant(8, "trusted-8")
+    assert same.original.report == run.report and same.name == "variants/same-7/reports/digits/ok"
+    assert status(same).reason == "has not run yet"
+    assert run_jobs(run)[run.name].state == "done" and files(run) == ["7", "x"]
+    assert status(same).reason == status(same, "trust").reason == "as in the run that it varies"
+    assert status(other).reason == "value: 7 -> 8"
+    outcomes = run_jobs(same, other)
+    assert outcomes[same.name].state == "up to date" and files(same) == ["7", "x"]
+    assert outcomes[other.name].state == "done" and files(other) == ["8", "xx"]
+    assert run_jobs(trusted, rule="trust")[trusted.name].state == "done"
+    assert files(trusted) == ["8", "xx"]  # that the run's files are there says nothing
+    assert run_jobs(other, rule="force")[other.name].state == "done" and files(other) == ["8", "x"]
+    assert read_json(same.file(".json"))["name"] == same.name
+    assert "../../../../index.html" in same.file(".html").read_text()  # that of the run
+    assert all(status(job).up_to_date for job in (run, same, other))
+    (run.workspace.root / "out.txt").write_text("damaged")
+    late = variant(7, "late-7")
+    assert run_jobs(late)[late.name].state == "done" and files(late) == ["7", "xx"]
 
 
 def test_a_failure_is_shown_and_what_needs_it_does_not_run(tmp_path):

@@ -13,6 +13,7 @@ from utils.parameters import (
     check,
     parse,
     parse_settings,
+    parse_variants,
     settings,
     template_parameters,
 )
@@ -98,9 +99,42 @@ def test_bad_values_are_explained(text, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
+def test_variants_change_one_setting_each():
+    found = parse_variants(["epsilon=0.1,2e-1", "layer=conv_1", "epsilon=0.3"], KNOWN, {})
+    assert found == {
+        "epsilon-0.1": {"epsilon": 0.1}, "epsilon-0.2": {"epsilon": 0.2},
+        "layer-conv_1": {"layer": "conv_1"}, "epsilon-0.3": {"epsilon": 0.3},
+    }  # fmt: skip
+    for name in found:
+        assert check("variants", [name], list) == [name]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epsilon", "expected name=value,value"),
+        ("epsilon=", "expected name=value,value"),
+        ("epsilon=0.1,", "epsilon: got '', expected a number"),
+        ("epsilon=0.1,0.10", "got '0.10' twice"),
+        ("metrics=nc,dsa", "it is a list"),
+        ("layer=../up", "letters, digits"),
+        ("layer=" + "a" * 51, "up to 50 letters"),
+        ("layer=", "expected name=value,value"),
+        ("epsilo=1", "did you mean 'epsilon'?"),
+        ("seed=1", "use --seeds instead"),
+    ],
+)
+def test_bad_variants_are_explained(text, message):
+    with pytest.raises(ParameterError) as error:
+        parse_variants([text], KNOWN, {"seed": "--seeds"})
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
+        ("variants", ["epsilon"], "a parameter, '-' and a value"),
+        ("variants", ["epsilon-../.."], "a parameter, '-' and a value"),
         ("metrics", [], "at least one value"),
         ("metrics", ["nc", "nc"], "each value once"),
         ("metrics", ["dsaa"], "did you mean 'dsa'?"),
@@ -110,6 +144,7 @@ def test_bad_values_are_explained(text, message):
         ("seeds", ["a"], "int values only"),
         ("datasets", ["../up"], "letters, digits"),
         ("datasets", ["raw"], "not 'raw'"),
+        ("datasets", ["variants"], "not 'raw', 'variants'"),
         ("metrics", "nc", "expected a list"),
     ],
 )

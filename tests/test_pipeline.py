@@ -94,6 +94,34 @@ def test_where_no_network_is_kept_none_is_attacked(tmp_path):
         checks.inputs(jobs, [], "content")
 
 
+def test_variants_repeat_the_run_up_to_retraining_and_are_compared(tmp_path):
+    changed = {"points-5": {"points": 5}, "layer-conv_1": {"layer": "conv_1"}}
+    changed = {name: {"digits": values} for name, values in changed.items()}
+    run, jobs = jobs_for(tmp_path), jobs_for(tmp_path, variants=changed)
+    *jobs, last = jobs
+    names = [job.name for job in jobs]
+    assert names[: len(run)] == [job.name for job in run] and len(set(names)) == len(names)
+    own = [job for job in jobs[len(run) :] if job.workspace.root.name == "points-5"]
+    assert [job.step.id for job in own] == ["0.0", "0.1", "1.1", "2.1", "3-4.1", "3-4.1", "3-4.1"]
+    for job in own:
+        assert job.original.name in names[: len(run)] and job.original.workspace.root == tmp_path
+        assert job.original.name in job.needs
+        assert all(n in names[: names.index(job.name)] for n in job.needs)
+        assert all("points-5" in n for n in job.needs if n != job.original.name)
+    assert own[-1].parameters == {**own[-1].original.parameters, "points": 5}
+    assert own[3].parameters == own[3].original.parameters
+    assert last.step.id == "5.3" and last.parameters["variants"] == list(changed)
+    assert set(last.needs) == {job.name for job in jobs if job.step.id == "3-4.1"}
+
+
+def test_pages_of_a_variant_lead_to_its_own(tmp_path):
+    jobs = jobs_for(tmp_path, variants={"points-5": {}})
+    for job in jobs[:-1]:
+        pages = [page for _, _, page in links_between(jobs)[job.name].items]
+        assert pages and all(p.is_relative_to(job.workspace.reports_root) for p in pages)
+        assert any("variants" in str(page) for page in pages) == (job.original is not None)
+
+
 @pytest.mark.parametrize(
     ("words", "ids"),
     [

@@ -11,7 +11,13 @@ import pytest
 
 from utils import plotting
 from utils.metrics import METRICS
-from utils.statistics import rank_test, recommend, summarise, summarise_runs
+from utils.statistics import (
+    rank_test,
+    recommend,
+    summarise,
+    summarise_runs,
+    summarise_variants,
+)
 
 mpl.use("Agg")
 
@@ -518,3 +524,57 @@ def test_differences_of_one_run_have_neither_interval_nor_star():
     assert not axis.texts and not axis.collections
     none = plotting.differences_to_random(summarise_runs(table(metrics=["dsa"])))
     assert "random was not run" in texts(none)
+
+
+# sensitivity
+
+
+def varied(parameter, values, base, **options):
+    """Runs of a setting and its values; the higher a value's place, the more accurate they are."""
+    parts = []
+    for place, value in enumerate(values):
+        results = table(**options)
+        rises = (results["point"] > 0) & (results["metric"] != "random")
+        for column in ("accuracy", "val_accuracy"):
+            results.loc[rises, column] += 0.02 * place
+        names = {"parameter": parameter, "value": value, "is_base": value == base}
+        parts.append(results.assign(**names))
+    return pd.concat(parts)
+
+
+def test_sensitivity():
+    options = {"metrics": ["dsa", "random"], "configurations": (1, 2), "seeds": (0, 1)}
+    runs = pd.concat([
+        varied("epsilon", ["0.02", "0.1", "0.05"], "0.05", **options),
+        varied("layer", ["conv_1", "default"], "default", **options),
+    ])  # fmt: skip
+    runs = summarise_variants(runs)
+    figure = plotting.sensitivity(runs)
+    assert len(figure.axes) == 4
+    axis = figure.axes[0]
+    assert axis.get_title("left") == "configuration 1" and axis.get_xlabel() == "epsilon"
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["0.02", "0.05", "0.1"]
+    (band,) = axis.patches
+    assert band.get_x() < 1 < band.get_x() + band.get_width() < 2  # the run itself has 0.05
+    dsa = axis.containers[0]
+    # 0.8 and 0.82 of the seeds; places 0, 2 and 1 of the values
+    np.testing.assert_allclose(dsa.lines[0].get_ydata(), 0.81 + 0.02 * np.array([0, 2, 1]))
+    (original,) = lines(axis, "original model")
+    np.testing.assert_allclose(original.get_ydata(), 0.5)
+    assert legend(figure)[0] == "original model" and len(legend(figure)) == 3
+
+    to_random = plotting.sensitivity(runs, to_random=True).axes[3]
+    assert to_random.get_xlabel() == "layer"
+    assert len(to_random.containers) == 1  # random is the line at 0
+    # dsa is 0.01 above random, 0.02 more at the second value; over the width, 2.5 of 3 points
+    gaps = to_random.containers[0].lines[0].get_ydata()
+    np.testing.assert_allclose(gaps, np.array([0.01, 0.03]) * 2.5 / 3)
+
+
+def test_a_value_equal_to_that_of_the_run_is_drawn_once():
+    results = varied("points", ["5", "10"], "5", metrics=["dsa"])
+    again = varied("points", ["5"], "none", metrics=["dsa"])
+    figure = plotting.sensitivity(summarise_variants(pd.concat([again, results])))
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["5", "10"]
+    (band,) = figure.axes[0].patches
+    assert band.get_x() < 0 < band.get_x() + band.get_width()

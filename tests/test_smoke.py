@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -190,3 +192,35 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
     plan = run_all("--preset", "smoke", "--workspace", tmp_path, "--steps", "0", "--plan")
     assert "skip  digits/0.0.1-digits-preprocessing" in plan.stdout
     assert "run   digits/seed-0/0.1.1-digits-original_model_training" in plan.stdout
+
+
+def test_variants_do_only_what_their_setting_touches(smoke):
+    place, _ = smoke
+    options = ["--preset", "smoke", "--workspace", place.root, "--configurations", 3]
+    vary = ["--vary", "layer=flatten_1", "points=1"]
+    result = run_all(*options, *vary)
+    assert result.returncode == 0, result.stdout + result.stderr
+    ended = [line.split()[:3] for line in result.stdout.splitlines()]
+    touched = {name for state, _, name in ended if state == "done"}
+    retraining = "3-4.1.3-digits-ordering_and_retraining-configuration_3"
+    assert touched >= {
+        "variants/layer-flatten_1/reports/digits/seed-0/2.1.1-digits-obtaining_metrics",
+        f"variants/layer-flatten_1/reports/digits/seed-0/{retraining}",
+        f"variants/points-1/reports/digits/seed-0/{retraining}",
+        "5.3-sensitivity",
+    }
+    # the order of DeepGini has nothing to do with the layer, so its curve is that of the run
+    files = [w.curve("digits", 0, 3, "deepgini") for w in (place, place.variant("layer-flatten_1"))]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    table = pd.read_csv(place.reports_root / "sensitivity.csv")
+    assert set(table["value"]) == {"1", "2", "flatten_1", "default"}
+    assert (table.loc[table["is_base"], ["lost", "tau"]].to_numpy() == [0, 1]).all()
+    index = (place.reports_root / "index.html").read_text()
+    assert "variants/points-1/reports/digits" in index and "6 jobs of runs" not in index
+    for page in [place.reports_root / "index.html", *place.reports_root.rglob("*.html")]:
+        for link in re.findall(r'(?:href|src)="([^"#:]+)"', page.read_text()):
+            assert (page.parent / unquote(link)).exists(), (page, link)
+    again = run_all(*options, *vary)
+    assert "are up to date" in again.stdout
+    result = run_all(*options[:3], place.variant("points-1").root)
+    assert result.returncode == 2 and "use that with --vary" in result.stderr

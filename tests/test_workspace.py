@@ -19,6 +19,15 @@ def test_root_is_the_checkout_and_seeds_are_apart(tmp_path):
     )
 
 
+def test_a_variant_knows_its_run(tmp_path):
+    place = Workspace(tmp_path)
+    variant = place.variant("epsilon-0.1")
+    assert variant.base.root == place.root and place.base is None
+    assert Workspace(variant.parameter).base.root == place.root  # as templates make it
+    assert variant.raw("mine") == place.raw("mine") and variant.data("mine") != place.data("mine")
+    assert Workspace("/").base is None
+
+
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with atomic(path) as temporary:

@@ -17,7 +17,8 @@ import nbformat
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = ROOT / "tests" / "goldens"
 WORKSPACE = "build/goldens"
-OPTIONS = ["--preset", "smoke", "--configurations", "2", "--workspace", str(ROOT / WORKSPACE)]
+OPTIONS = ["--preset", "smoke", "--configurations", "2", "--workspace", str(ROOT / WORKSPACE),
+           "--vary", "epsilon=0.02,0.1"]  # fmt: skip
 
 
 def main() -> None:
@@ -25,7 +26,8 @@ def main() -> None:
     subprocess.run([sys.executable, str(ROOT / "run_all.py"), *OPTIONS], check=True)
     shutil.rmtree(GOLDENS, ignore_errors=True)
     GOLDENS.mkdir()
-    for path in sorted((ROOT / WORKSPACE / "reports").rglob("*.ipynb")):
+    reports = ROOT / WORKSPACE / "reports"
+    for path in sorted({*reports.rglob("*.ipynb")} - {*reports.glob("variants/**/*.ipynb")}):
         notebook = nbformat.read(path, as_version=4)
         notebook.metadata.pop("papermill", None)
         for cell in notebook.cells:

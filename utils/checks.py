@@ -108,6 +108,11 @@ def preset(name: str) -> None:
 
 def writable(workspace: Workspace) -> None:
     """The workspace must be a folder that can be written to; the trial leaves nothing behind."""
+    if workspace.base:
+        raise ParameterError(
+            f"--workspace {workspace.root}: is for a variant of the run in {workspace.base.root}; "
+            "use that with --vary, or choose another folder"
+        )
     made = []
     try:
         for folder in (
