@@ -30,7 +30,8 @@ def sensitivity(runs: pd.DataFrame, to_random: bool = False) -> Figure:
     configurations = sorted(runs["configuration"].unique())
     parameters = list(dict.fromkeys(runs["parameter"]))
     figure, axes = plt.subplots(
-        len(parameters), len(configurations), squeeze=False, sharex="row", sharey=False if to_random else "row",
+        len(parameters), len(configurations), squeeze=False, sharex="row",
+        sharey=False if to_random else "row",  # or configuration 1 would flatten the others
         figsize=(WIDTH, 0.9 + 2.1 * len(parameters)),
     )  # fmt: skip
     for row, parameter in zip(axes, parameters, strict=True):
