@@ -41,9 +41,17 @@ def spread_table(
         Column -> its name; the interval is shown where there is a column ``<column>_interval``.
     """
     missing = pd.Series(np.nan, index=summary.index)
+
+    def shown(column: str, value: float, half_width: float) -> str:
+        if np.isnan(value):
+            return "–"
+        if column.endswith("n_inputs"):
+            return f"{value:,.0f}"
+        return plus_minus(value, half_width, digits).replace(" ", "\N{NO-BREAK SPACE}")
+
     table = {"n": summary["n_seeds"]} | {
         name: [
-            "–" if np.isnan(value) else plus_minus(value, half_width, digits)
+            shown(column, value, half_width)
             for value, half_width in zip(
                 summary[column], summary.get(f"{column}_interval", missing), strict=True
             )
