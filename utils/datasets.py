@@ -153,7 +153,7 @@ def read_raw(
     workspace : Workspace, str or Path, default=""
     tell : callable
         Gets lines of progress of a download.
-    class_order : {"number", "text"}, default="number"
+    class_order : str, default="number"
         How folders of classes are numbered; see `utils.raw.layout.in_order`.
 
     Raises
@@ -176,6 +176,11 @@ def read_raw(
         path = workspace.raw(dataset)
         fetch(dataset, path, tell)
     found = open_raw(path, class_order)
+    if class_order != "number" and not found.class_folders:
+        raise ValueError(
+            f"class_order: got {class_order!r}, but the labels in {path.name} are numbers; it is "
+            "for folders of classes"
+        )
     notes = list(found.notes)
     if entry.parts == "train" and (found.parts == "train").any():
         left = np.count_nonzero(found.parts != "train")

@@ -14,6 +14,7 @@ from io import StringIO
 from pathlib import Path
 
 from utils.attacks import ATTACKS
+from utils.conventions import COLOR_ORDERS, PIXEL_RANGES
 from utils.datasets import DATASETS
 from utils.energy import check_country
 from utils.metrics import METRICS
@@ -23,7 +24,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
     "smoke": (
         "does everything run? 400 images, a few epochs, 2 points; the numbers mean nothing",
         {
-            "n_images": 400, "epochs": 3, "retraining_epochs": 1, "points": 2,
+            "n_images": 400, "epochs": 3, "retraining_epochs": 1, "points": 2, "accept_weak": True,
             "attack_steps": 3, "cw_steps": 10, "cw_binary_search_steps": 2, "fresh_steps": 3,
         },
     ),
@@ -165,6 +166,8 @@ RULES: dict[str, Callable[..., str]] = {
     "n_images": _between(0),
     "image_size": lambda value: "" if value == 0 else _between(4, 1024)(value),
     "color": _one_of(["auto", "gray", "rgb"]),
+    "resize": _one_of(["antialias", "bilinear"]),
+    "class_order": lambda value: "" if value else "number, text or names separated by commas",
     "shares": _shares,
     "split_by": _one_of(["image", "track"]),
     "split_seed": _SEED,
@@ -172,6 +175,9 @@ RULES: dict[str, Callable[..., str]] = {
     "seed": _SEED,
     "seeds": _each(_SEED, int),
     "own_model": _anything,
+    "pixel_range": _one_of(["auto", *PIXEL_RANGES]),
+    "color_order": _one_of(["auto", *COLOR_ORDERS]),
+    "accept_weak": _anything,
     "epochs": _between(1, 10_000),
     "retraining_epochs": _between(1, 10_000),
     "batch_size": _between(1, 100_000),
@@ -343,4 +349,7 @@ def settings(dataset: str, preset: str, chosen: Mapping[str, object]) -> dict[st
     """Values that replace the templates' defaults: the preset's, the data set's own, the user's."""
     entry = DATASETS.get(dataset)
     own = entry.presets.get(preset, {}) if entry else {}
-    return {**PRESETS[preset][1], **own, **chosen}
+    values = {**PRESETS[preset][1], **own}
+    if chosen.get("own_model"):  # a preset's few epochs are no excuse for it
+        values.pop("accept_weak", None)
+    return {**values, **chosen}

@@ -42,6 +42,7 @@ def save_splits(
         "source": raw.source,
         "notes": raw.notes,
         "class_names": raw.class_names,
+        "class_folders": raw.class_folders,
         "n_classes": len(raw.class_names),
         "image_shape": list(splits.x_train.shape[1:]),
         "n_images": {name: len(getattr(splits, f"y_{name}")) for name in SPLITS},

@@ -37,6 +37,8 @@ class Raw(ABC):
     class_names: list[str]
     source: str
     """Where they come from, in words."""
+    class_folders: list[str] = field(default_factory=list)
+    """Names of the classes' folders in the order of `class_names`; empty if there are none"""
     parts: np.ndarray
     """(n,) text: "train", "val", "test" where the source says so, "" elsewhere"""
     tracks: np.ndarray | None = None
@@ -47,6 +49,7 @@ class Raw(ABC):
     def __post_init__(self) -> None:
         """Names may come from a stranger: from here on they can be shown anywhere."""
         self.class_names = [readable(name, MAX_CLASS_NAME) for name in self.class_names]
+        self.class_folders = [readable(name, MAX_CLASS_NAME) for name in self.class_folders]
         self.source = readable(self.source)
         self.notes = [readable(note) for note in self.notes]
 

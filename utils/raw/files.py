@@ -129,7 +129,8 @@ def read_files(path: Path, class_order: str = "number") -> ImageFiles:
     if empty:
         notes.append(f"folders without files were left out: {', '.join(empty[:5])}")
     return ImageFiles(
-        labels=layout.labels, class_names=layout.class_names, source=path.name,
+        labels=layout.labels, class_names=layout.class_names,
+        class_folders=layout.class_names, source=path.name,
         parts=layout.parts, tracks=layout.tracks, notes=layout.notes + notes,
         places=[places[name] for name in layout.names],
     )  # fmt: skip

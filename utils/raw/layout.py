@@ -57,7 +57,7 @@ def arrange(names: list[str], class_order: str = "number") -> Layout:
     ----------
     names : list of str
         Paths, with forward slashes; see `is_image`.
-    class_order : {"number", "text"}, default="number"
+    class_order : str, default="number"
         See `in_order`.
 
     Raises
@@ -147,11 +147,28 @@ def in_order(class_names: Iterable[str], class_order: str = "number") -> list[st
     Parameters
     ----------
     class_names : iterable of str
-    class_order : {"number", "text"}, default="number"
-        By number, 2 comes before 10, and numbers before words. As text, 10 comes before 2: so
-        Keras's and PyTorch's loaders of folders number classes.
+    class_order : str, default="number"
+        By "number", 2 comes before 10, and numbers before words. As "text", 10 comes before 2: so
+        Keras's and PyTorch's loaders of folders number classes. Else all names, separated by
+        commas.
+
+    Raises
+    ------
+    ValueError
+        If some other names are listed.
     """
-    return sorted(class_names, key=_number_first if class_order == "number" else None)
+    names = sorted(class_names, key=_number_first)
+    if class_order == "number":
+        return names
+    if class_order == "text":
+        return sorted(names)
+    listed = [name.strip() for name in class_order.split(",")]
+    if sorted(listed) != sorted(names):
+        raise ValueError(
+            f"class_order: got {class_order!r}, expected number, text, or each of the classes "
+            f"once: {','.join(names)}"
+        )
+    return listed
 
 
 def _number_first(name: str) -> tuple[int, int, str]:

@@ -1,0 +1,302 @@
+"""What a network of the user's own expects of its inputs, found by measuring it on real images.
+
+Files of networks don't say how pixels were scaled, in which order colours and classes come, or how
+images were resized, and a network that is given something else answers without an error, as if it
+had learned nothing. So it is measured under the conventions that people use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from utils.activations import predict
+from utils.raw.layout import in_order
+from utils.seeds import rng
+
+if TYPE_CHECKING:
+    import keras
+
+N_IMAGES = 500
+"""At most so many training images are shown to the network, once for each convention."""
+ALPHA = 0.001
+"""Level of significance of a convention that is clearly better."""
+LEAST_GAIN = 0.02
+"""A convention that gains less accuracy than this is not clearly better, however sure."""
+
+
+OTHER = "another"
+"""Stands for an order of the classes that has no name: the one in which the network is right."""
+
+
+class Pixels(NamedTuple):
+    """Pixel values are ``scale * value + offset`` of red, green and blue in [0, 1]."""
+
+    meaning: str
+    scale: tuple[float, float, float]
+    offset: tuple[float, float, float]
+
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PIXEL_RANGES: dict[str, Pixels] = {
+    "1": Pixels("0..1", (1, 1, 1), (0, 0, 0)),
+    "255": Pixels("0..255", (255, 255, 255), (0, 0, 0)),
+    "-1..1": Pixels("-1..1", (2, 2, 2), (-1, -1, -1)),
+    "imagenet": Pixels(
+        "0..1 minus ImageNet's mean, over its standard deviation",
+        tuple(1 / s for s in _STD), tuple(-m / s for m, s in zip(_MEAN, _STD, strict=True)),
+    ),
+    "caffe": Pixels("0..255 minus ImageNet's mean", (255, 255, 255), (-123.68, -116.779, -103.939)),
+}  # fmt: skip
+"""The last three are the modes ``tf``, ``torch`` and ``caffe`` of Keras's ``preprocess_input``;
+``caffe`` goes with the colour order ``bgr``."""
+COLOR_ORDERS = ("rgb", "bgr")
+
+
+class Convention(NamedTuple):
+    """One way to show images to a network and to read its answer."""
+
+    pixel_range: str
+    color_order: str
+    class_order: str
+    resize: str
+
+
+class Trial(NamedTuple):
+    """A network under several conventions."""
+
+    given: Convention
+    """The one that holds unless another is clearly better."""
+    right: dict[Convention, np.ndarray]
+    """Which images are classified right, (n,) bool, the same images under each."""
+    other_order: tuple[int, ...] = ()
+    """Under the best convention, the label that each output of the network stands for."""
+
+    @property
+    def n_images(self) -> int:
+        """Number of images."""
+        return len(self.right[self.given])
+
+    @property
+    def best(self) -> Convention:
+        """The most accurate one if it is clearly better than the given one, else that.
+
+        Clearly: by at least 0.02, and in McNemar's exact test at the level of 0.001, corrected for
+        the number of conventions (Bonferroni).
+        """
+        from scipy.stats import binomtest
+
+        best = max(self.right, key=lambda c: (self.right[c].mean(), c == self.given))
+        mine, other = self.right[best], self.right[self.given]
+        won, lost = np.count_nonzero(mine & ~other), np.count_nonzero(other & ~mine)
+        if mine.mean() - other.mean() < LEAST_GAIN:
+            return self.given
+        p = binomtest(won, won + lost, alternative="greater").pvalue
+        return best if p * (len(self.right) - 1) < ALPHA else self.given
+
+    def in_words(self) -> str:
+        """How the network is shown images, if not as they are; else an empty string."""
+        given, best = self.given, self.best
+        if best == given:
+            return ""
+        colours = given.color_order != best.color_order
+
+        def shown_as(convention: Convention) -> str:
+            text = f"pixel values {PIXEL_RANGES[convention.pixel_range].meaning}"
+            return text + (f" in the order {convention.color_order}" if colours else "")
+
+        return (
+            f"the network is shown {shown_as(best)}: so {self.right[best].mean():.3f} of "
+            f"{self.n_images} training images are classified right, with {shown_as(given)} "
+            f"{self.right[given].mean():.3f}"
+        )
+
+    def table(self) -> pd.DataFrame:
+        """A row for each convention, the most accurate first, for people."""
+        rows = [{**c._asdict(), "accuracy": right.mean()} for c, right in self.right.items()]
+        table = pd.DataFrame(rows).sort_values("accuracy", ascending=False, kind="stable")
+        return table.round(3).set_index(list(Convention._fields))
+
+
+def sample_of(n: int) -> np.ndarray:
+    """Positions of at most `N_IMAGES` out of `n` training images, always the same."""
+    return np.sort(rng(0, "conventions").permutation(n)[:N_IMAGES])
+
+
+def orders_of(class_folders: Sequence[str], n_classes: int) -> dict[str, list[int]]:
+    """The orders in which loaders of folders number classes, the present one first.
+
+    Parameters
+    ----------
+    class_folders : sequence of str
+        Names of the classes' folders; empty where labels are numbers in a file.
+    n_classes : int
+
+    Returns
+    -------
+    dict of str to list of int
+        Its name (see `utils.raw.layout.in_order`) and, for each number that a network trained in
+        it gives, the label here.
+    """
+    if not class_folders:
+        return {"number": list(range(n_classes))}
+    present = list(class_folders)
+    found = {name: in_order(present, name) for name in ("number", "text")}
+    name = next((name for name, order in found.items() if order == present), ",".join(present))
+    orders = {name: present} | {n: o for n, o in found.items() if o != present}
+    return {name: [present.index(folder) for folder in order] for name, order in orders.items()}
+
+
+def try_conventions(
+    model: keras.Model,
+    images: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    orders: Mapping[str, Sequence[int]],
+    pixel_range: str = "auto",
+    color_order: str = "auto",
+) -> Trial:
+    """Measure a network under every convention that is not settled.
+
+    Pixel values, colours and classes are tried with each other on the first of `images`; the other
+    ways of resizing then with the best of these.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As the user brought it.
+    images : mapping of str to ndarray of shape (n, height, width, channels)
+        Training images in [0, 1] by the way in which they were resized, the present one first.
+    labels : ndarray of shape (n,), dtype=int64
+    orders : mapping of str to sequence of int
+        See `orders_of`, the present one first. An order without a name is tried, too.
+    pixel_range, color_order : str, default="auto"
+        As the user says: a key of `PIXEL_RANGES`, one of `COLOR_ORDERS`; "auto" tries all.
+
+    Returns
+    -------
+    Trial
+    """
+    resize, *others = images
+    colours = images[resize].shape[-1] == 3
+    ranges = [pixel_range] if pixel_range != "auto" else list(PIXEL_RANGES)[: 5 if colours else 3]
+    sequences = [color_order] if color_order != "auto" else COLOR_ORDERS[: 2 if colours else 1]
+    right: dict[Convention, np.ndarray] = {}
+    other: dict[Convention, tuple[int, ...]] = {}
+
+    def measure(pixels: str, colors: str, how: str) -> None:
+        outputs = predict(model, shown(images[how], pixels, colors)).argmax(axis=1)
+        for name, order in orders.items():
+            right[Convention(pixels, colors, name, how)] = np.asarray(order)[outputs] == labels
+        convention = Convention(pixels, colors, OTHER, how)
+        right[convention], other[convention] = _in_another_order(outputs, labels)
+
+    for pixels in ranges:
+        for colors in sequences:
+            measure(pixels, colors, resize)
+    given = next(iter(right))
+    best = Trial(given, right).best
+    for how in others:
+        measure(best.pixel_range, best.color_order, how)
+    best = Trial(given, right).best
+    return Trial(given, right, other.get(best, ()))
+
+
+def _in_another_order(outputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, tuple]:
+    """Which images are right in the order of classes that fits best, and that order.
+
+    For each half of the images the order is taken from the other half: what fits by chance gains
+    nothing.
+    """
+    n = max(outputs.max(), labels.max()) + 1
+    right = np.zeros(len(labels), bool)
+    for half in range(2):
+        order = _best_order(outputs[half::2], labels[half::2], n)
+        right[1 - half :: 2] = order[outputs[1 - half :: 2]] == labels[1 - half :: 2]
+    return right, tuple(map(int, _best_order(outputs, labels, n)))
+
+
+def _best_order(outputs: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
+    from scipy.optimize import linear_sum_assignment
+
+    counts = np.zeros((n, n), int)
+    np.add.at(counts, (outputs, labels), 1)
+    return linear_sum_assignment(counts, maximize=True)[1]
+
+
+def fitted(model: keras.Model, trial: Trial, class_folders: Sequence[str] = ()) -> keras.Model:
+    """`model` so that it takes images in [0, 1], as it did best.
+
+    Raises
+    ------
+    ValueError
+        If classes in another order, or images resized in another way, are clearly better: these
+        are settings of step 0.0.
+    """
+    given, best = trial.given, trial.best
+    settings = {name: getattr(best, name) for name in ("class_order", "resize")
+                if getattr(best, name) != getattr(given, name)}  # fmt: skip
+    if not settings:
+        return in_front(model, best.pixel_range, best.color_order)
+    before, after = (f"{trial.right[c].mean():.3f}" for c in (given, best))
+    found = f"own_model: {before} of {trial.n_images} training images are classified right, but"
+    if settings.get("class_order") == OTHER:
+        if not class_folders:
+            order = " ".join(map(str, trial.other_order))
+            raise ValueError(
+                f"{found} {after} if the network's outputs 0, 1, ... stand for the labels {order}; "
+                "number the labels as the network does"
+            )
+        settings["class_order"] = ",".join(class_folders[i] for i in trial.other_order)
+    told = " ".join(f"{name}={value}" for name, value in settings.items())
+    raise ValueError(f"{found} {after} with {told}; add --set {told}")
+
+
+def shown(images: np.ndarray, pixel_range: str, color_order: str) -> np.ndarray:
+    """Images in [0, 1] as a network takes them that was trained under a convention."""
+    _, scale, offset = PIXEL_RANGES[pixel_range]
+    n = images.shape[-1]
+    images = images * np.float32(scale[:n]) + np.float32(offset[:n])
+    return images[..., ::-1] if color_order == "bgr" else images
+
+
+def in_front(model: keras.Model, pixel_range: str, color_order: str) -> keras.Model:
+    """`model` behind layers that make of images in [0, 1] what it takes; see `shown`."""
+    import keras
+
+    _, scale, offset = PIXEL_RANGES[pixel_range]
+    steps = []
+    if pixel_range != "1":
+        alike = len(set(scale)) == len(set(offset)) == 1
+        values = (scale[0], offset[0]) if alike else (list(scale), list(offset))
+        steps.append(keras.layers.Rescaling(*values, name="pixel_range"))
+    if color_order == "bgr":
+        steps.append(lambda values: keras.ops.flip(values, axis=-1))
+    if not steps:
+        return model
+    images = values = keras.Input(model.inputs[0].shape[1:], name="images")
+    for step in steps:
+        values = step(values)
+    return keras.Model(images, model(values), name=f"{model.name}_behind_pixel_range")
+
+
+def beyond_guessing(labels: np.ndarray, predicted: np.ndarray) -> bool:
+    """Whether predictions agree with the labels more often than by chance.
+
+    By chance means: as often as if they were shuffled, so that always naming the most common class
+    is chance, too, and finding a rare class counts (the null hypothesis of Cohen's kappa).
+
+    Returns
+    -------
+    bool
+        Of a binomial test at the level of 0.01.
+    """
+    from scipy.stats import binomtest
+
+    classes = max(labels.max(), predicted.max()) + 1
+    shares = [np.bincount(of, minlength=classes) / len(labels) for of in (labels, predicted)]
+    expected = float(np.dot(*shares))
+    hits = int(np.count_nonzero(labels == predicted))
+    return binomtest(hits, len(labels), min(expected, 1.0), "greater").pvalue < 0.01
