@@ -190,8 +190,9 @@ def try_conventions(
         outputs = predict(model, shown(images[how], pixels, colors)).argmax(axis=1)
         for name, order in orders.items():
             right[Convention(pixels, colors, name, how)] = np.asarray(order)[outputs] == labels
-        convention = Convention(pixels, colors, OTHER, how)
-        right[convention], other[convention] = _in_another_order(outputs, labels)
+        if found := _in_another_order(outputs, labels):
+            convention = Convention(pixels, colors, OTHER, how)
+            right[convention], other[convention] = found
 
     for pixels in ranges:
         for colors in sequences:
@@ -204,26 +205,30 @@ def try_conventions(
     return Trial(given, right, other.get(best, ()))
 
 
-def _in_another_order(outputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, tuple]:
+def _in_another_order(
+    outputs: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, tuple[int, ...]] | None:
     """Which images are right in the order of classes that fits best, and that order.
 
-    For each half of the images the order is taken from the other half: what fits by chance gains
-    nothing.
+    None, unless each output has a class of its own that it most often stands for: an order can be
+    found that suits any network a little. For each half of the images the order is taken from the
+    other half, so that what fits by chance gains nothing.
     """
-    n = max(outputs.max(), labels.max()) + 1
-    right = np.zeros(len(labels), bool)
-    for half in range(2):
-        order = _best_order(outputs[half::2], labels[half::2], n)
-        right[1 - half :: 2] = order[outputs[1 - half :: 2]] == labels[1 - half :: 2]
-    return right, tuple(map(int, _best_order(outputs, labels, n)))
+    n, right = max(outputs.max(), labels.max()) + 1, np.zeros(len(labels), bool)
+    halves = np.array_split(rng(0, "halves").permutation(len(labels)), 2)
+    orders = [_most_common(outputs[part], labels[part], n) for part in [slice(None), *halves]]
+    if any(len(set(order)) < n for order in orders):
+        return None
+    for part, order in zip(halves, orders[:0:-1], strict=True):
+        right[part] = order[outputs[part]] == labels[part]
+    return right, tuple(map(int, orders[0]))
 
 
-def _best_order(outputs: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
-    from scipy.optimize import linear_sum_assignment
-
+def _most_common(outputs: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
+    """For each output the most common label of the images that have it."""
     counts = np.zeros((n, n), int)
     np.add.at(counts, (outputs, labels), 1)
-    return linear_sum_assignment(counts, maximize=True)[1]
+    return counts.argmax(axis=1)
 
 
 def fitted(model: keras.Model, trial: Trial, class_folders: Sequence[str] = ()) -> keras.Model:
@@ -299,4 +304,4 @@ def beyond_guessing(labels: np.ndarray, predicted: np.ndarray) -> bool:
     shares = [np.bincount(of, minlength=classes) / len(labels) for of in (labels, predicted)]
     expected = float(np.dot(*shares))
     hits = int(np.count_nonzero(labels == predicted))
-    return binomtest(hits, len(labels), min(expected, 1.0), "greater").pvalue < 0.01
+    return bool(binomtest(hits, len(labels), min(expected, 1.0), "greater").pvalue < 0.01)

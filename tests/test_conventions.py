@@ -1,0 +1,222 @@
+"""Pixel values, colours, order of classes and resizing of a network of the user's own."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from utils import conventions, models
+from utils.conventions import (
+    OTHER,
+    PIXEL_RANGES,
+    Convention,
+    Trial,
+    beyond_guessing,
+    fitted,
+    in_front,
+    orders_of,
+    shown,
+    try_conventions,
+)
+
+N_CLASSES = 12
+FOLDERS = [str(number) for number in range(N_CLASSES)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def keras():
+    models.start()
+    import keras
+
+    return keras
+
+
+def images_of(channels=3, n=480, side=8, noise=0.35):
+    """Each class is a pattern of its own; (n, side, side, channels) in [0, 1], and labels."""
+    rng = np.random.default_rng(channels)
+    patterns = rng.random((N_CLASSES, side, side, channels)) - 0.5
+    patterns = 0.5 + patterns * np.linspace(0.4, 1, N_CLASSES)[:, None, None, None]  # contrasts
+    labels = np.arange(n) % N_CLASSES
+    images = patterns[labels] + rng.normal(0, noise, (n, side, side, channels))
+    return np.clip(images, 0, 1).astype(np.float32), labels
+
+
+def network(keras, images, labels, pixel_range="1", color_order="rgb", order=None):
+    """The nearest class mean, as a dense layer: right where it is given what it was made from.
+
+    Its output k stands for the label ``order[k]``.
+    """
+    given = shown(images, pixel_range, color_order).reshape(len(images), -1).astype(np.float64)
+    means = np.stack([given[labels == label].mean(axis=0) for label in order or range(N_CLASSES)])
+    scale = 20 / np.square(means).sum(axis=1).mean()
+    dense = keras.layers.Dense(N_CLASSES, activation="softmax")
+    model = keras.Sequential([keras.Input(images.shape[1:]), keras.layers.Flatten(), dense])
+    dense.set_weights([2 * scale * means.T, -scale * np.square(means).sum(axis=1)])
+    return model
+
+
+def accuracy(model, images, labels):
+    return (model.predict(images, verbose=0).argmax(axis=1) == labels).mean()
+
+
+CONVENTIONS = list(itertools.product(PIXEL_RANGES, ("rgb", "bgr")))
+
+
+@pytest.mark.parametrize(("pixel_range", "color_order"), CONVENTIONS)
+def test_pixel_values_and_colours_are_found_and_made(keras, pixel_range, color_order):
+    images, labels = images_of()
+    model = network(keras, images, labels, pixel_range, color_order)
+    trial = try_conventions(model, {"antialias": images}, labels, orders_of(FOLDERS, N_CLASSES))
+    assert trial.best == (pixel_range, color_order, "number", "antialias")
+    right = fitted(model, trial, FOLDERS)
+    assert accuracy(right, images, labels) == trial.right[trial.best].mean() > 0.8
+    if trial.best != trial.given:
+        assert PIXEL_RANGES[pixel_range].meaning in trial.in_words()
+    else:
+        assert right is model and not trial.in_words()
+
+
+@pytest.mark.parametrize("pixel_range", ["1", "255", "-1..1"])
+def test_gray_networks_have_fewer(keras, pixel_range):
+    images, labels = images_of(channels=1)
+    model = network(keras, images, labels, pixel_range)
+    trial = try_conventions(model, {"antialias": images}, labels, orders_of([], N_CLASSES))
+    assert trial.best.pixel_range == pixel_range
+    assert {c.color_order for c in trial.right} == {"rgb"} and len(trial.right) <= 3 * 2
+
+
+def test_what_is_set_is_taken(keras):
+    images, labels = images_of()
+    model = network(keras, images, labels, "255")
+    orders = orders_of(FOLDERS, N_CLASSES)
+    trial = try_conventions(model, {"antialias": images}, labels, orders, "-1..1", "bgr")
+    assert trial.best == trial.given == ("-1..1", "bgr", "number", "antialias")
+
+
+@pytest.mark.parametrize("pixel_range", ["1", "255"])
+def test_text_order_is_found_and_refused_with_the_setting(keras, pixel_range):
+    images, labels = images_of()
+    text = [FOLDERS.index(name) for name in sorted(FOLDERS)]
+    model = network(keras, images, labels, pixel_range, order=text)
+    trial = try_conventions(model, {"antialias": images}, labels, orders_of(FOLDERS, N_CLASSES))
+    assert trial.best == (pixel_range, "rgb", "text", "antialias")
+    with pytest.raises(ValueError, match=r"right, but [01]\.\d+ with class_order=text; add --set"):
+        fitted(model, trial, FOLDERS)
+
+
+def test_numbers_are_found_where_text_is_set(keras):
+    images, labels = images_of()
+    folders = sorted(FOLDERS)  # what step 0.0 made with class_order=text
+    numbers = [folders.index(name) for name in FOLDERS]
+    trial = try_conventions(network(keras, images, labels, order=numbers), {"antialias": images},
+                            labels, orders_of(folders, N_CLASSES))  # fmt: skip
+    assert trial.given.class_order == "text" and trial.best.class_order == "number"
+
+
+def test_an_order_without_a_name_is_found(keras):
+    images, labels = images_of(noise=0.1)
+    order = np.random.default_rng(3).permutation(N_CLASSES).tolist()
+    model = network(keras, images, labels, order=order)
+    names = [f"class {letter}" for letter in "fedcbajihglk"]
+    trial = try_conventions(model, {"antialias": images}, labels, orders_of(names, N_CLASSES))
+    assert trial.best.class_order == OTHER and list(trial.other_order) == order
+    listed = ",".join(names[label] for label in order)
+    with pytest.raises(ValueError, match=f"add --set class_order={listed}$"):
+        fitted(model, trial, names)
+    trial = try_conventions(model, {"antialias": images}, labels, orders_of([], N_CLASSES))
+    with pytest.raises(ValueError, match=f"the labels {' '.join(map(str, order))}; number the lab"):
+        fitted(model, trial)
+
+
+def test_another_way_of_resizing_is_found(keras):
+    images, labels = images_of()
+    rng = np.random.default_rng(0)
+    other = np.clip(images + rng.normal(0, 1.0, images.shape), 0, 1).astype(np.float32)
+    model = network(keras, images, labels, "255")
+    trial = try_conventions(model, {"antialias": other, "bilinear": images}, labels,
+                            orders_of(FOLDERS, N_CLASSES))  # fmt: skip
+    assert trial.best == ("255", "rgb", "number", "bilinear")
+    with pytest.raises(ValueError, match="add --set resize=bilinear"):
+        fitted(model, trial, FOLDERS)
+
+
+def test_a_network_that_knows_nothing_stays_as_it_is(keras):
+    images, labels = images_of()
+    model = network(keras, images, labels)
+    for seed in range(20):
+        noise = np.random.default_rng(seed).random(images.shape, np.float32)
+        trial = try_conventions(model, {"antialias": noise}, labels, orders_of(FOLDERS, N_CLASSES))
+        assert trial.best == trial.given
+
+
+def trial_of(won, lost, both, neither, others=1):
+    """Two conventions, with how many images each alone classifies right."""
+    a, b = Convention("1", "rgb", "number", "x"), Convention("255", "rgb", "number", "x")
+    mine = np.repeat([True, False, True, False], [won, lost, both, neither])
+    given = np.repeat([False, True, True, False], [won, lost, both, neither])
+    more = {Convention(str(i), "rgb", "number", "x"): given for i in range(others - 1)}
+    return Trial(a, {a: given, b: mine} | more), a, b
+
+
+def test_clearly_better_is_mcnemars_exact_test():
+    trial, given, other = trial_of(10, 0, 40, 50)
+    assert trial.best == other  # p = 1/1024 < 0.001
+    assert trial_of(9, 0, 40, 50)[0].best == given  # p = 1/512
+    assert trial_of(10, 0, 40, 50, others=2)[0].best == given  # two tests: 2/1024
+    assert trial_of(12, 1, 40, 50)[0].best == given  # p = 14/8192
+    assert trial_of(15, 1, 40, 50)[0].best == other  # p = 17/65536
+    assert trial_of(15, 0, 1000, 0)[0].best == given  # sure, but by less than 0.02
+
+
+def test_layers_in_front_do_what_is_shown(keras, tmp_path):
+    images, labels = images_of()
+    for pixel_range, color_order in CONVENTIONS:
+        model = network(keras, images, labels, pixel_range, color_order)
+        path = tmp_path / "own.keras"
+        models.save(in_front(model, pixel_range, color_order), path)
+        given = shown(images, pixel_range, color_order)
+        expected = model.predict(given, verbose=0)
+        got = models.load(path).predict(images, verbose=0)
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["tf", "torch", "caffe"])
+def test_pixel_values_are_those_of_keras(keras, mode):
+    images, _ = images_of()
+    of_mode = {"tf": ("-1..1", "rgb"), "torch": ("imagenet", "rgb"), "caffe": ("caffe", "bgr")}
+    expected = keras.applications.imagenet_utils.preprocess_input(images * 255, mode=mode)
+    np.testing.assert_allclose(shown(images, *of_mode[mode]), expected, rtol=1e-4, atol=1e-3)
+
+
+GUESSES = {
+    "the most common class of two": ([0] * 90 + [1] * 10, [0] * 100, False),
+    "the rare class found": ([0] * 90 + [1] * 10, [0] * 80 + [1] * 20, True),
+    "all right, few images": ([0, 1, 2, 0, 1, 2], [0, 1, 2, 0, 1, 2], True),
+    "all right, two images": ([0, 1], [0, 1], False),
+    "0.12 of ten classes": (np.arange(500) % 10, np.where(np.arange(500) < 10, np.arange(500) % 10,
+                            (np.arange(500) * 7 + 3) % 10), False),
+    "a class that never occurs": ([0, 1] * 20, [2] * 40, False),
+    "one in five right of ten": (np.arange(500) % 10, np.where(np.arange(500) % 5 == 0,
+                                 np.arange(500) % 10, (np.arange(500) + 1) % 10), True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GUESSES)
+def test_chance(case):
+    labels, predicted, beyond = GUESSES[case]
+    assert beyond_guessing(np.array(labels), np.array(predicted)) is beyond
+
+
+def test_chance_is_that_of_shuffled_answers():
+    rng = np.random.default_rng(0)
+    labels = rng.choice(5, 300, p=[0.5, 0.2, 0.1, 0.1, 0.1])
+    predicted = rng.choice(5, 300, p=[0.6, 0.1, 0.1, 0.1, 0.1])
+    wrongly = sum(beyond_guessing(labels, rng.permutation(predicted)) for _ in range(1000))
+    assert wrongly < 30  # 10 are expected
+
+
+def test_the_sample_is_always_the_same_and_small():
+    assert len(conventions.sample_of(10_000)) == 500 and len(conventions.sample_of(20)) == 20
+    assert np.array_equal(conventions.sample_of(10_000), conventions.sample_of(10_000))
