@@ -130,10 +130,9 @@ def test_an_order_without_a_name_is_found(keras):
         fitted(model, trial)
 
 
-def test_another_way_of_resizing_is_found(keras):
+def test_another_way_of_resizing_is_found_with_other_pixel_values(keras):
     images, labels = images_of()
-    rng = np.random.default_rng(0)
-    other = np.clip(images + rng.normal(0, 1.0, images.shape), 0, 1).astype(np.float32)
+    other = np.random.default_rng(0).random(images.shape, np.float32)
     model = network(keras, images, labels, "255")
     trial = try_conventions(model, {"antialias": other, "bilinear": images}, labels,
                             orders_of(FOLDERS, N_CLASSES))  # fmt: skip
@@ -218,5 +217,5 @@ def test_chance_is_that_of_shuffled_answers():
 
 
 def test_the_sample_is_always_the_same_and_small():
-    assert len(conventions.sample_of(10_000)) == 500 and len(conventions.sample_of(20)) == 20
+    assert len(conventions.sample_of(10_000)) == 300 and len(conventions.sample_of(20)) == 20
     assert np.array_equal(conventions.sample_of(10_000), conventions.sample_of(10_000))

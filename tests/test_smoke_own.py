@@ -31,7 +31,10 @@ def own_network():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Both data sets in one run: the first by --raw, the second found in the workspace."""
+    """Both data sets in one run: the first by --raw, the second found in the workspace.
+
+    The network has learned nothing, which the run is told to accept.
+    """
     place = Workspace(tmp_path_factory.mktemp("own"))
     x = np.stack([np.asarray(picture(i % 3, i)) for i in range(120)])
     np.savez(place.root / "colours.npz", x=x, y=np.arange(120) % 3, class_names=["b", "g", "r"])
@@ -41,7 +44,7 @@ def place(tmp_path_factory):
     result = run_all("--datasets", "colours", "folder", "--raw",
                      f"colours={place.root / 'colours.npz'}", "--workspace", place.root,
                      "--model", f"colours={place.root / 'own.keras'}",
-                     "--set", "image_size=12", *QUICK)  # fmt: skip
+                     "--set", "image_size=12", "accept_weak=true", *QUICK)  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
     return place
 
@@ -65,7 +68,7 @@ def test_the_own_network_is_the_original_model(place):
 def test_another_model_makes_its_jobs_stale(place):
     raw = f"colours={place.root / 'colours.npz'}"
     options = ["--datasets", "colours", "--raw", raw, "--workspace", place.root,
-               "--set", "image_size=12", "--steps", "0", *QUICK]  # fmt: skip
+               "--set", "image_size=12", "accept_weak=true", "--steps", "0", *QUICK]  # fmt: skip
     same = run_all(*options, "--model", place.root / "own.keras", "--plan")
     assert "skip  colours/seed-0/0.1.1-colours-original_model_training" in same.stdout
     none = run_all(*options, "--plan")
@@ -104,3 +107,17 @@ def test_a_new_picture_makes_the_first_step_stale(place):
     result = run_all(*options, "--steps", "0", "--plan")
     assert "run   folder/0.0.1-folder-preprocessing" in result.stdout
     assert "input raw changed" in result.stdout
+
+
+def test_a_network_that_has_learned_nothing_stops_its_run(place):
+    """With the matrix of what it confuses on its page."""
+    with np.load(place.root / "colours.npz") as file:
+        x, names = file["x"], file["class_names"]
+    np.savez(place.root / "noise.npz", x=x, y=np.arange(120) // 3 % 3, class_names=names)
+    result = run_all("--datasets", "noise", "--raw", f"noise={place.root / 'noise.npz'}",
+                     "--workspace", place.root, "--model", place.root / "own.keras",
+                     "--set", "image_size=12", "--steps", "0", *QUICK)  # fmt: skip
+    assert result.returncode == 1
+    assert "no more than by guessing" in result.stdout and "accept_weak=true" in result.stdout
+    page = place.reports("noise", 0) / "0.1.1-noise-original_model_training.html"
+    assert "true class" in page.read_text(encoding="utf-8")

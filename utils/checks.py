@@ -27,6 +27,8 @@ from utils.parameters import (
     template_parameters,
 )
 from utils.pipeline import Job
+from utils.raw.base import Raw, Shape
+from utils.splitting import Plan
 from utils.workspace import Workspace
 
 
@@ -172,23 +174,20 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = T
             )
     for root, dataset in dict.fromkeys((j.workspace.root, j.dataset) for j in jobs if j.dataset):
         own = [job for job in jobs if (job.workspace.root, job.dataset) == (root, dataset)]
-        _dataset(own, rule, download=thorough)
+        _dataset(own, rule, thorough)
 
 
-def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
+def _dataset(jobs: list[Job], rule: str, thorough: bool) -> None:
     """Of one data set: enough images for what its jobs ask, and a model that fits them."""
     workspace, dataset = jobs[0].workspace, jobs[0].dataset
     first = next((job for job in jobs if job.step.id == "0.0"), None)
     now = status(first, rule).reason if first else UP_TO_DATE
     if now not in UNCHANGED:
         given = first.parameters
-        if not (download or is_at_hand(dataset, given["raw"], workspace)):
+        if not (thorough or is_at_hand(dataset, given["raw"], workspace)):
             return
-        raw = read_raw(dataset, given["raw"], workspace)
-        options = {name: given[name] for name in ("shares", "n_images", "split_by", "split_seed")}
-        sizes = split(dataset, raw, **options).sizes
-        shape = image_shape(dataset, raw, given["image_size"], given["color"])
-        n_classes = len(raw.class_names)
+        raw, split_up, shape = _listed(first)
+        sizes, n_classes = split_up.sizes, len(raw.class_names)
     elif any(job.step.network for job in jobs):
         workspace = jobs[0].home if now == AS_VARIED else workspace
         if rule == "trust":  # else they are known to be as step 0.0 wrote them
@@ -197,7 +196,7 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
         sizes, shape, n_classes = about["n_images"], about["image_shape"], len(about["class_names"])
     else:
         return
-    _network(jobs, rule, shape, n_classes)
+    _network(jobs, rule, shape, n_classes, thorough)
     most = min(sizes["train"], sizes["test"])
     attack = next((job.parameters for job in jobs if job.step.id == "1.1"), None)
     n_adversarial = (attack or {}).get("n_adversarial") or most
@@ -229,8 +228,22 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
                 )
 
 
-def _network(jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int) -> None:
+def _listed(job: Job) -> tuple[Raw, Plan, Shape]:
+    """What step 0.0 will find: raw images, their split, the shape they get."""
+    given, dataset = job.parameters, job.dataset
+    raw = read_raw(dataset, given["raw"], job.workspace, class_order=given["class_order"])
+    options = {name: given[name] for name in ("shares", "n_images", "split_by", "split_seed")}
+    shape = image_shape(dataset, raw, given["image_size"], given["color"])
+    return raw, split(dataset, raw, **options), shape
+
+
+def _network(
+    jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int, thorough: bool
+) -> None:
     """A model of the user's own must fit, and a layer that is named must be there.
+
+    If `thorough`, it is tried whether it expects images resized otherwise, or classes in another
+    order, while raw images are there.
 
     TensorFlow is started for it only if it will be used.
     """
@@ -241,12 +254,19 @@ def _network(jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int) -
         return
     from utils import models
     from utils.activations import trace_tensor
+    from utils.conventions import fitted, try_raw
     from utils.own_model import read_own_model
 
     models.start()
     try:
         if path:
             model = read_own_model(path, shape, n_classes)
+            first = next((job for job in steps if job.step.id == "0.0"), None)
+            there = first and is_at_hand(first.dataset, given["raw"], first.workspace)
+            if thorough and there and not given["accept_weak"]:
+                conventions = {n: given[n] for n in ("resize", "pixel_range", "color_order")}
+                raw, *images = _listed(first)
+                fitted(model, try_raw(model, raw, *images, **conventions), raw.class_folders)
         else:
             plan = models.architecture_for(jobs[0].dataset, shape, n_classes)
             model = models.build(plan, shape, n_classes)

@@ -7,20 +7,25 @@ had learned nothing. So it is measured under the conventions that people use.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from utils.activations import predict
+from utils.raw.base import Raw, Shape, Tell
+from utils.raw.images import RESIZES
 from utils.raw.layout import in_order
 from utils.seeds import rng
+from utils.splitting import Plan
 
 if TYPE_CHECKING:
     import keras
 
-N_IMAGES = 500
+N_IMAGES = 300
 """At most so many training images are shown to the network, once for each convention."""
 ALPHA = 0.001
 """Level of significance of a convention that is clearly better."""
@@ -97,6 +102,11 @@ class Trial(NamedTuple):
         p = binomtest(won, won + lost, alternative="greater").pvalue
         return best if p * (len(self.right) - 1) < ALPHA else self.given
 
+    @property
+    def settled(self) -> Trial:
+        """Only with the order of classes and the way of resizing that are given."""
+        return self._replace(right={c: r for c, r in self.right.items() if c[2:] == self.given[2:]})
+
     def in_words(self) -> str:
         """How the network is shown images, if not as they are; else an empty string."""
         given, best = self.given, self.best
@@ -124,6 +134,46 @@ class Trial(NamedTuple):
 def sample_of(n: int) -> np.ndarray:
     """Positions of at most `N_IMAGES` out of `n` training images, always the same."""
     return np.sort(rng(0, "conventions").permutation(n)[:N_IMAGES])
+
+
+def try_raw(
+    model: keras.Model,
+    raw: Raw,
+    plan: Plan,
+    shape: Shape,
+    resize: str,
+    pixel_range: str = "auto",
+    color_order: str = "auto",
+) -> Trial:
+    """As `try_conventions`, on images that are not decoded yet, so each way of resizing is tried.
+
+    Parameters
+    ----------
+    model : keras.Model
+    raw, plan, shape
+        See `utils.datasets.read_splits`; the training images that step 0.1 tries, too.
+    resize : str
+        The present way; see `utils.raw.images.resized`.
+    pixel_range, color_order : str, default="auto"
+
+    Raises
+    ------
+    ValueError
+        If none of the images can be decoded.
+    """
+    positions = plan.train[sample_of(len(plan.train))]
+    images, broken = raw.read(positions, shape, len(positions), resize=resize)
+    whole = np.setdiff1d(np.arange(len(positions)), list(broken))
+    if not whole.size:
+        raise ValueError(f"raw images {raw.source}: none of {len(positions)} can be decoded")
+    versions = {resize: images[whole]}
+    for other in RESIZES:
+        again = raw.read(positions[whole], shape, len(whole), resize=other)[0]
+        if not any(np.array_equal(again, known) for known in versions.values()):
+            versions[other] = again
+    orders = orders_of(raw.class_folders, len(raw.class_names))
+    labels = raw.labels[positions[whole]]
+    return try_conventions(model, versions, labels, orders, pixel_range, color_order)
 
 
 def orders_of(class_folders: Sequence[str], n_classes: int) -> dict[str, list[int]]:
@@ -157,11 +207,11 @@ def try_conventions(
     orders: Mapping[str, Sequence[int]],
     pixel_range: str = "auto",
     color_order: str = "auto",
+    tell: Tell = print,
 ) -> Trial:
     """Measure a network under every convention that is not settled.
 
-    Pixel values, colours and classes are tried with each other on the first of `images`; the other
-    ways of resizing then with the best of these.
+    All are tried with each other: a network may be at chance unless two of them are right.
 
     Parameters
     ----------
@@ -174,35 +224,33 @@ def try_conventions(
         See `orders_of`, the present one first. An order without a name is tried, too.
     pixel_range, color_order : str, default="auto"
         As the user says: a key of `PIXEL_RANGES`, one of `COLOR_ORDERS`; "auto" tries all.
+    tell : callable
+        Gets a line where it takes longer than ten seconds.
 
     Returns
     -------
     Trial
     """
-    resize, *others = images
-    colours = images[resize].shape[-1] == 3
+    colours = next(iter(images.values())).shape[-1] == 3
     ranges = [pixel_range] if pixel_range != "auto" else list(PIXEL_RANGES)[: 5 if colours else 3]
     sequences = [color_order] if color_order != "auto" else COLOR_ORDERS[: 2 if colours else 1]
     right: dict[Convention, np.ndarray] = {}
     other: dict[Convention, tuple[int, ...]] = {}
-
-    def measure(pixels: str, colors: str, how: str) -> None:
-        outputs = predict(model, shown(images[how], pixels, colors)).argmax(axis=1)
+    ways, began = list(product(images, ranges, sequences)), time.monotonic()
+    for number, (resize, pixels, colors) in enumerate(ways):
+        outputs = predict(model, shown(images[resize], pixels, colors)).argmax(axis=1)
         for name, order in orders.items():
-            right[Convention(pixels, colors, name, how)] = np.asarray(order)[outputs] == labels
+            right[Convention(pixels, colors, name, resize)] = np.asarray(order)[outputs] == labels
         if found := _in_another_order(outputs, labels):
-            convention = Convention(pixels, colors, OTHER, how)
+            convention = Convention(pixels, colors, OTHER, resize)
             right[convention], other[convention] = found
-
-    for pixels in ranges:
-        for colors in sequences:
-            measure(pixels, colors, resize)
-    given = next(iter(right))
-    best = Trial(given, right).best
-    for how in others:
-        measure(best.pixel_range, best.color_order, how)
-    best = Trial(given, right).best
-    return Trial(given, right, other.get(best, ()))
+        seconds = (time.monotonic() - began) / (number + 1) * (len(ways) - number - 1)
+        if number == 1 and seconds > 10:
+            tell(
+                f"own_model: trying what the network takes, {len(ways)} ways; {seconds:.0f} s left"
+            )
+    trial = Trial(next(iter(right)), right)
+    return trial._replace(other_order=other.get(trial.best, ()))
 
 
 def _in_another_order(
@@ -234,6 +282,13 @@ def _most_common(outputs: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
 def fitted(model: keras.Model, trial: Trial, class_folders: Sequence[str] = ()) -> keras.Model:
     """`model` so that it takes images in [0, 1], as it did best.
 
+    Parameters
+    ----------
+    model : keras.Model
+    trial : Trial
+    class_folders : sequence of str, default=()
+        See `orders_of`.
+
     Raises
     ------
     ValueError
@@ -256,7 +311,9 @@ def fitted(model: keras.Model, trial: Trial, class_folders: Sequence[str] = ()) 
             )
         settings["class_order"] = ",".join(class_folders[i] for i in trial.other_order)
     told = " ".join(f"{name}={value}" for name, value in settings.items())
-    raise ValueError(f"{found} {after} with {told}; add --set {told}")
+    raise ValueError(
+        f"{found} {after} with {told}; add --set {told}, or accept_weak=true to go on as it is"
+    )
 
 
 def shown(images: np.ndarray, pixel_range: str, color_order: str) -> np.ndarray:

@@ -18,6 +18,7 @@ from utils.conventions import COLOR_ORDERS, PIXEL_RANGES
 from utils.datasets import DATASETS
 from utils.energy import check_country
 from utils.metrics import METRICS
+from utils.raw.images import RESIZES
 from utils.retraining import CONFIGURATIONS
 
 PRESETS: dict[str, tuple[str, dict[str, object]]] = {
@@ -166,7 +167,7 @@ RULES: dict[str, Callable[..., str]] = {
     "n_images": _between(0),
     "image_size": lambda value: "" if value == 0 else _between(4, 1024)(value),
     "color": _one_of(["auto", "gray", "rgb"]),
-    "resize": _one_of(["antialias", "bilinear"]),
+    "resize": _one_of(RESIZES),
     "class_order": lambda value: "" if value else "number, text or names separated by commas",
     "shares": _shares,
     "split_by": _one_of(["image", "track"]),

@@ -26,6 +26,9 @@ FORMATS = ("PNG", "JPEG", "PPM", "BMP", "GIF", "TIFF", "WEBP")
 FEW = 2 * BATCH
 """Up to so many images, starting processes takes longer than decoding."""
 
+RESIZES = ("antialias", "bilinear")
+"""Ways to change an image's size, see `resized`."""
+
 Numbered = tuple[int, bytes]
 Decoded = tuple[list[int], np.ndarray, dict[int, str]]
 
