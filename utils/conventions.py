@@ -77,6 +77,8 @@ class Trial(NamedTuple):
     """The one that holds unless another is clearly better."""
     right: dict[Convention, np.ndarray]
     """Which images are classified right, (n,) bool, the same images under each."""
+    guessing: float
+    """Share of the images that are of the most common class."""
     other_order: tuple[int, ...] = ()
     """Under the best convention, the label that each output of the network stands for."""
 
@@ -89,8 +91,8 @@ class Trial(NamedTuple):
     def best(self) -> Convention:
         """The most accurate one if it is clearly better than the given one, else that.
 
-        Clearly: by at least 0.02, and in McNemar's exact test at the level of 0.001, corrected for
-        the number of conventions (Bonferroni).
+        Clearly: by at least 0.02, in McNemar's exact test at the level of 0.001, corrected for the
+        number of conventions (Bonferroni), and, at that level, than always naming one class.
         """
         from scipy.stats import binomtest
 
@@ -100,6 +102,7 @@ class Trial(NamedTuple):
         if mine.mean() - other.mean() < LEAST_GAIN:
             return self.given
         p = binomtest(won, won + lost, alternative="greater").pvalue
+        p = max(p, binomtest(mine.sum(), len(mine), self.guessing, "greater").pvalue)
         return best if p * (len(self.right) - 1) < ALPHA else self.given
 
     @property
@@ -249,7 +252,7 @@ def try_conventions(
             tell(
                 f"own_model: trying what the network takes, {len(ways)} ways; {seconds:.0f} s left"
             )
-    trial = Trial(next(iter(right)), right)
+    trial = Trial(next(iter(right)), right, np.bincount(labels).max() / len(labels))
     return trial._replace(other_order=other.get(trial.best, ()))
 
 
