@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from utils.parameters import as_text
+from utils.pipeline import STEPS, VARIED
 from utils.results import read_results
 from utils.workspace import Workspace, read_json
 
@@ -33,13 +34,15 @@ def read_variants(
     DataFrame
         The columns of the results table after ``parameter``, ``value`` (text) and ``is_base``. The
         rows of the run itself occur once for each parameter that is varied, with the value that it
-        has there.
+        has there; see `value_in_run`.
 
     Raises
     ------
     FileNotFoundError, ValueError
         If a table is missing, damaged or none.
     """
+    datasets, seeds, configurations = list(datasets), list(seeds), list(configurations)
+    variants = list(variants)
     keys = [(d, s, c) for d in datasets for s in seeds for c in configurations]
     base = read_results(place.results(*key) for key in keys)
     parts = []
@@ -49,8 +52,8 @@ def read_variants(
         parts.append(_named(table, name, value, False))
     for name in dict.fromkeys(variant.partition("-")[0] for variant in variants):
         for dataset, table in base.groupby("dataset", sort=False):
-            settings = settings_of(place, dataset, table["seed"].iloc[0])
-            parts.append(_named(table, name, as_text(settings.get(name, "?")) or "default", True))
+            value = value_in_run(place, name, dataset, seeds, configurations)
+            parts.append(_named(table, name, value, True))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -59,8 +62,42 @@ def _named(table: pd.DataFrame, parameter: str, value: str, is_base: bool) -> pd
     return pd.concat([pd.DataFrame(names, index=table.index), table], axis=1)
 
 
-def settings_of(place: Workspace, dataset: str, seed: int) -> dict[str, object]:
-    """The parameters of all jobs of a data set and seed, as their records tell."""
-    folders = [place.reports(dataset), place.reports(dataset, seed)]
-    records = [read_json(path) for folder in folders for path in sorted(folder.glob("[!.]*.json"))]
-    return {name: value for r in records for name, value in r.get("parameters", {}).items()}
+def value_in_run(
+    place: Workspace,
+    name: str,
+    dataset: str,
+    seeds: Iterable[int],
+    configurations: Iterable[int],
+) -> str:
+    """The value of a parameter in the jobs whose results are compared, as their records tell.
+
+    Only the jobs that variants repeat count, of this data set and these seeds and configurations:
+    other steps, other runs in the same workspace and other files have values of their own.
+
+    Returns
+    -------
+    str
+        ``default`` for an empty value, ``?`` if no record has it. Where the jobs differ (parts of
+        a run made with other settings), every value with the jobs that have it, such as
+        ``10 (3-4.1, seed 0, configuration 1); 5 (3-4.1, seed 0, configuration 2)``.
+    """
+    cells = [(seed, c) for seed in seeds for c in configurations]
+    jobs: dict[str, list[str]] = {}
+    seen = set()
+    for step in [step for step in STEPS if step.id in VARIED]:
+        for seed, configuration in cells:
+            axes = {"dataset": dataset, "seed": seed, "configuration": configuration}
+            own = {axis: value for axis, value in axes.items() if axis in step.per}
+            folder = place.reports(dataset, own.get("seed"))
+            path = folder / f"{step.copy.format(d=dataset, c=configuration)}.json"
+            if path in seen or not path.is_file():
+                continue
+            seen.add(path)
+            parameters = read_json(path).get("parameters", {})
+            if name in parameters:
+                about = [f"{axis} {own[axis]}" for axis in ("seed", "configuration") if axis in own]
+                value = as_text(parameters[name]) or "default"
+                jobs.setdefault(value, []).append(", ".join([step.id, *about]))
+    if len(jobs) < 2:
+        return next(iter(jobs), "?")
+    return "; ".join(f"{value} ({' and '.join(where)})" for value, where in jobs.items())

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from threadpoolctl import ThreadpoolController
 
 from utils.metrics.checks import chunks
 
 SINGULAR = 1e-10
 """Shares of variance up to this are rounding error: the covariance counts as singular."""
+
+_WORTH_THREADS = 1e9  # multiplications, some 50 ms of one core: more than it takes to wake another
+
+
+@contextmanager
+def fitting_threads(multiplications: float) -> Iterator[None]:
+    """One BLAS thread for small products.
+
+    To wake a second thread takes up to a time slice of a busy machine, and with a class of some
+    hundred traces that would be done for each of a dozen products of a millisecond.
+    """
+    if multiplications > _WORTH_THREADS:
+        yield
+    else:
+        with _blas().limit(limits=1, user_api="blas"):
+            yield
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()  # once: it looks through all loaded libraries
 
 
 @dataclass
@@ -31,7 +56,7 @@ class Kde:
         result = np.empty(len(traces))
         for part in chunks(len(traces), 8 * max(n, dimension)):
             centred = traces[part] - self.mean
-            white = solve_triangular(self.factor, centred.T, lower=True).T
+            white = _whiten(self.factor, centred)
             # -|x - c|^2 / 2 = x.c - |c|^2 / 2 - |x|^2 / 2; the last term leaves the sum.
             exponents = white @ self.centres.T
             exponents -= half_norms
@@ -57,13 +82,18 @@ def fit_kde(traces: np.ndarray, least_variance: float = 0.0) -> Kde | None:
         target = np.trace(covariance) / dimension * np.eye(dimension)
         factor = cholesky((1 - shrinkage) * covariance + shrinkage * target, lower=True)
     factor = factor * n ** (-1 / (dimension + 4))
-    return Kde(mean, factor, solve_triangular(factor, centred.T, lower=True).T, shrinkage)
+    return Kde(mean, factor, _whiten(factor, centred), shrinkage)
+
+
+def _whiten(factor: np.ndarray, centred: np.ndarray) -> np.ndarray:
+    """Coordinates in which a covariance of this lower Cholesky factor is the identity."""
+    return solve_triangular(factor, centred.T, lower=True, check_finite=False).T
 
 
 def _cholesky(covariance: np.ndarray) -> np.ndarray | None:
     """Lower Cholesky factor; None if the covariance is singular to working precision."""
     try:
-        factor = cholesky(covariance, lower=True)
+        factor = cholesky(covariance, lower=True, check_finite=False)
     except LinAlgError:
         return None
     # The squared pivot is the part of a neuron's variance that the ones before do not explain.

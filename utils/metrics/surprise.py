@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from utils.metrics.checks import check_classes, check_traces
-from utils.metrics.kde import SINGULAR, fit_kde
+from utils.metrics.kde import SINGULAR, fit_kde, fitting_threads
 from utils.metrics.neighbours import Points, nearest, power_of_two_scale
 
 
@@ -99,22 +99,29 @@ def lsa(
         notes.append("no neuron left, all scores are 0")
         return scores
 
+    if not kept.all():
+        train_traces, traces = train_traces[:, kept], traces[:, kept]
+    least_variance = SINGULAR * variances[kept].sum()
     shrunk, without_kde = [], []
-    for label in np.unique(classes):
-        members = train_traces[train_classes == label][:, kept]
-        kde = fit_kde(members, SINGULAR * variances[kept].sum()) if len(members) > 1 else None
-        if kde is None:
-            without_kde.append(label)
-            continue
-        if kde.shrinkage:
-            shrunk.append(label)
-        scores[classes == label] = -kde.log_density(traces[classes == label][:, kept])
+    labels, n_inputs = np.unique(classes, return_counts=True)
+    n_members = np.array([np.count_nonzero(train_classes == label) for label in labels])
+    products = n_members * (n_inputs + traces.shape[1]) * traces.shape[1]
+    with fitting_threads(products.max(initial=0)):
+        for label in labels:
+            members, rows = train_traces[train_classes == label], np.flatnonzero(classes == label)
+            kde = fit_kde(members, least_variance) if len(members) > 1 else None
+            if kde is None:
+                without_kde.append(label)
+                continue
+            if kde.shrinkage:
+                shrunk.append(label)
+            scores[rows] = -kde.log_density(traces[rows])
     if shrunk:
         notes.append(f"covariance singular, shrunk: class {_listed(shrunk)}")
     if without_kde:
-        kde = fit_kde(train_traces[:, kept])
+        kde = fit_kde(train_traces)
         rows = np.isin(classes, without_kde)
-        scores[rows] = -kde.log_density(traces[rows][:, kept])
+        scores[rows] = -kde.log_density(traces[rows])
         notes.append(
             "fewer than two different training traces, scored under the density of all training "
             f"traces: class {_listed(without_kde)} ({np.count_nonzero(rows)} inputs)"
