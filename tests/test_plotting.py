@@ -11,7 +11,9 @@ import pytest
 
 from utils import plotting
 from utils.metrics import METRICS
+from utils.outcomes import pack
 from utils.statistics import (
+    compare_pairs,
     rank_test,
     recommend,
     summarise,
@@ -48,6 +50,7 @@ def table(metrics=tuple(METRICS), configurations=(2,), seeds=(0,), points=3, dat
                                 "accuracy": accuracy,
                                 "loss": 1 - accuracy,
                                 "val_accuracy": accuracy,
+                                "val_right": pack(np.arange(1000) < 1000 * accuracy),
                                 "accuracy_clean": accuracy,
                                 "accuracy_cw": accuracy,
                                 "fit_seconds": float(point * configuration),
@@ -478,7 +481,7 @@ def test_critical_differences():
     assert "Distance-based surprise adequacy (1.50)" in shown and "Random (3.50)" in shown
     # 2.569 sqrt(4 * 5 / (6 * 12))
     assert "critical difference 1.35" in shown
-    assert "configuration 2 – 12 data sets – Friedman: p < 0.001" in axis.get_title("left")
+    assert "configuration 2 – 12 data sets – Friedman, Holm: p < 0.001" in axis.get_title("left")
     colours = [line.get_color() for line in axis.lines]
     assert plotting.metric_style("dsa")["color"] in colours
     box = figure.get_tightbbox()
@@ -497,10 +500,11 @@ def test_critical_differences_without_a_difference_or_a_test():
 
 
 def test_differences_to_random():
-    results = table(metrics=["dsa", "nc", "random"], configurations=(1, 2), seeds=range(7))
+    results = table(metrics=["dsa", "nc", "random"], configurations=(1, 2), seeds=range(9))
     runs = summarise_runs(results)
     runs.loc[runs["metric"] == "dsa", "area"] += 0.1 + runs["seed"] / 1000
-    figure = plotting.differences_to_random(runs)
+    figure = plotting.differences_to_random(runs, compare_pairs(runs))
+    assert len(figure.axes) == 2
     axis = figure.axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == [
         METRICS["nc"].name, METRICS["dsa"].name
@@ -509,21 +513,38 @@ def test_differences_to_random():
     mark = next(line for line in axis.lines if line.get_markersize() == 7)
     means = {line.get_ydata()[0]: line.get_xdata()[0] for line in axis.lines
              if line.get_markersize() == 7}  # fmt: skip
-    assert means[1] == pytest.approx(0.1 + 0.003 + 0.02 * 2.5 / 3)
+    assert means[1] == pytest.approx(0.1 + 0.004 + 0.02 * 2.5 / 3)
     assert mark.get_marker() in ("o", "^")
     assert [text.get_text() for text in axis.texts] == ["*", "*"]
     dots = [line for line in axis.lines if line.get_markersize() == 3]
-    assert [len(line.get_xdata()) for line in dots] == [7, 7]
+    assert [len(line.get_xdata()) for line in dots] == [9, 9]
     assert figure.axes[1].get_title("left") == "configuration 2"
 
 
+def test_differences_to_random_are_drawn_by_data_set_and_starred_where_they_are_tested():
+    names = [f"set {i}" for i in range(7)]
+    runs = summarise_runs(table(["dsa", "random"], (2,), seeds=(0, 1), datasets=names))
+    runs.loc[runs["metric"] == "dsa", "area"] += runs["dataset"].str[-1].astype(int) / 100
+    figure = plotting.differences_to_random(runs, compare_pairs(runs))
+    assert [axis.get_ylabel() for axis in figure.axes] == [*names, "all data sets"]
+    marks = [[line.get_xdata()[0] for line in axis.lines if line.get_markersize() == 7]
+             for axis in figure.axes]  # fmt: skip
+    gap = 0.01 * 2.5 / 3
+    np.testing.assert_allclose(np.ravel(marks), [*(gap + np.arange(7) / 100), gap + 0.03])
+    dots = [line.get_xdata() for line in figure.axes[-1].lines if line.get_markersize() == 3]
+    np.testing.assert_allclose(dots[0], gap + np.arange(7) / 100)
+    stars = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert stars == [[]] * 7 + [["*"]]
+
+
 def test_differences_of_one_run_have_neither_interval_nor_star():
-    figure = plotting.differences_to_random(summarise_runs(table()))
+    runs = summarise_runs(table())
+    figure = plotting.differences_to_random(runs, compare_pairs(runs))
     axis = figure.axes[0]
     assert len([line for line in axis.lines if line.get_markersize() == 7]) == 5
     assert not axis.texts and not axis.collections
-    none = plotting.differences_to_random(summarise_runs(table(metrics=["dsa"])))
-    assert "random was not run" in texts(none)
+    runs = summarise_runs(table(metrics=["dsa"]))
+    assert "random was not run" in texts(plotting.differences_to_random(runs, compare_pairs(runs)))
 
 
 # sensitivity

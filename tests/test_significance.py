@@ -11,15 +11,17 @@ from scipy import stats
 
 from tests.conftest import ROOT
 from utils.statistics import (
+    compare_pairs,
     configuration_blocks,
     critical_difference,
+    effects,
     holm,
     metric_blocks,
-    metrics_against_random,
     needed_for_pairs,
     needed_for_ranking,
     pair_tests,
     rank_test,
+    rank_tests,
     vargha_delaney,
 )
 
@@ -135,7 +137,9 @@ def test_the_blocks_needed_are_the_fewest_that_can_show_anything(treatments):
     assert critical_difference(treatments, needed - 1) > treatments - 1
 
 
-@pytest.mark.parametrize(("comparisons", "needed"), [(1, 6), (3, 7), (5, 8)])
+@pytest.mark.parametrize(
+    ("comparisons", "needed"), [(1, 6), (3, 7), (5, 8), (6, 8), (13, 10), (18, 10), (33, 11)]
+)
 def test_the_pairs_needed_are_the_fewest_that_can_show_anything(comparisons, needed):
     assert needed_for_pairs(comparisons) == needed
     for n, possible in ((needed, True), (needed - 1, False)):
@@ -156,14 +160,35 @@ def test_missing_values_leave_out_treatments_and_blocks():
     assert (found.n, list(found.ranks.index)) == (4, ["c", "b", "a"])
 
 
-def test_data_sets_are_blocks_where_they_are_enough():
-    rng = np.random.default_rng(1)
-    enough = rank_test(blocks(rng.random((15, 3)), seeds=5))
-    assert (enough.n, enough.blocks) == (3, "3 data sets, means over their seeds")
-    few = rank_test(blocks(rng.random((10, 3)), seeds=5))
-    assert (few.n, few.blocks) == (10, "10 runs: the seeds of 2 data sets")
-    assert rank_test(blocks(rng.random((5, 3)), seeds=5)).blocks == "5 seeds of one data set"
-    assert rank_test(blocks(rng.random((1, 3)))).blocks == "1 data set"
+@pytest.mark.parametrize(
+    ("n_datasets", "seeds", "n", "words"),
+    [
+        (3, 5, 3, "3 data sets, means over their seeds"),
+        (2, 5, 2, "2 data sets, means over their seeds"),  # not ten runs, which share two splits
+        (2, 40, 2, "2 data sets, means over their seeds"),
+        (4, 1, 4, "4 data sets"),
+        (1, 5, 5, "5 seeds of one data set"),
+        (1, 1, 1, "1 data set"),
+    ],
+)
+def test_seeds_are_blocks_only_where_there_is_one_data_set(n_datasets, seeds, n, words):
+    values = np.random.default_rng(1).random((n_datasets * seeds, 3))
+    found = rank_test(blocks(values, seeds=seeds))
+    assert (found.n, found.blocks, found.tested) == (n, words, n >= 3)
+    pair = pair_tests(blocks(values, seeds=seeds), [(0, 1)]).iloc[0]
+    assert (pair["n"], pair["blocks"]) == (n, words)
+    assert np.isnan(pair["p_holm"])  # 6 are needed, even for one
+
+
+def test_effects_are_those_of_each_data_set_with_intervals_over_its_seeds():
+    # a - b: 1 and 3 on d0, 5 on d1 in one seed (the other lacks b)
+    table = blocks([[2, 1], [4, 1], [7, 2], [9, np.nan]], ["a", "b"], seeds=2)
+    found = effects(table, [("a", "b"), ("b", "a")])
+    assert found["dataset"].tolist() == ["d0", "d1"] * 2 and found["n"].tolist() == [2, 1] * 2
+    assert found["difference"].tolist() == [2, 5, -2, -5]
+    # s = sqrt(2), t(0.975, 1) = 12.706205: 12.706205 * sqrt(2) / sqrt(2)
+    np.testing.assert_allclose(found["interval"], [12.706205, np.nan] * 2, rtol=1e-6)
+    assert effects(table, []).empty
 
 
 def test_means_over_seeds_are_ranked_not_the_seeds():
@@ -237,6 +262,9 @@ def test_the_effect_is_that_within_data_sets():
     assert found["a12"] == 1
 
 
+GAINS = {"digits": 0.1, "mnist": 0.3}
+
+
 def runs(metrics, seeds=8, configurations=(1, 2)):
     """Areas: `metrics` says by how much each lies above 0.5 (and a little more in each seed)."""
     return pd.DataFrame(
@@ -248,18 +276,53 @@ def runs(metrics, seeds=8, configurations=(1, 2)):
     )  # fmt: skip
 
 
-def test_metrics_against_random():
-    found = metrics_against_random(runs({"dsa": 0.1, "nc": 0, "random": 0}))
-    assert found["configuration"].tolist() == [1, 1, 2, 2]
-    dsa, nc = found.iloc[0], found.iloc[1]
-    assert dsa["p_holm"] == pytest.approx(2 * 2 / 2**8) and nc["p_holm"] == 1
-    assert (dsa["difference"], dsa["wins"], dsa["n"]) == (pytest.approx(0.1), 8, 8)
-    assert dsa["blocks"] == "8 seeds of one data set"
+def test_all_pairs_of_a_page_are_corrected_together():
+    gains = {"dsa": 0.1, "nc": 0, "random": 0}
+    found = compare_pairs(runs(gains, seeds=9))
+    assert found.metrics["configuration"].tolist() == [1, 1, 2, 2] and found.family == 5
+    dsa, nc = found.metrics.iloc[0], found.metrics.iloc[1]
+    # dsa in both configurations and configuration 2 above 1: the three clearest of five tests
+    assert dsa["p_holm"] == pytest.approx(5 * 2 / 2**9) and nc["p_holm"] == 1
+    assert found.configurations["p_holm"].tolist() == pytest.approx([5 * 2 / 2**9])
+    assert (dsa["difference"], dsa["wins"], dsa["n"]) == (pytest.approx(0.1), 9, 9)
+    assert (dsa["blocks"], dsa["needed"]) == ("9 seeds of one data set", 8)
+    # with more metrics and configurations on the page the same differences say less
+    wide = gains | {"lsa": 0, "deepgini": 0, "softmax_entropy": 0}
+    one, three = (compare_pairs(runs(wide, 9, range(1, c + 1))) for c in (1, 3))
+    assert (one.family, three.family) == (5, 18)
+    assert one.metrics["p_holm"].min() == pytest.approx(5 * 2 / 2**9)
+    assert set(three.metrics["needed"]) == {10} and three.metrics["p_holm"].isna().all()
+
+
+def test_rankings_of_a_page_are_corrected_together():
+    clear = blocks([[3, 2, 1]] * 4, list("abc"))
+    alone = rank_test(clear)
+    four = rank_tests({name: clear for name in "wxyz"} | {"two": clear[["a", "b"]]})
+    assert alone.p == pytest.approx(6 / 6**4) and four["w"].p == pytest.approx(4 * 6 / 6**4)
+    assert (alone.needed, four["w"].needed, four["two"].needed) == (3, 4, 0)
+    fewer = rank_tests({name: clear.iloc[1:] for name in "wxyz"})  # 4 * 6 / 6^3 > 0.05
+    assert not any(ranking.tested for ranking in fewer.values())
+    assert rank_test(clear.iloc[1:]).tested
+    # what is beyond chance alone need not be so as one of several: no Nemenyi then
+    vague = blocks([[3, 2, 1], [3, 1, 2], [3, 2, 1], [3, 2, 1], [2, 3, 1]], list("abc"))
+    assert 0.05 / 4 < rank_test(vague).p < 0.05 and not rank_test(vague).pairs.empty
+    assert rank_tests({name: vague for name in "wxyz"})["w"].pairs.empty
 
 
 def test_without_random_or_with_random_alone_there_is_nothing_to_test():
     for metrics in ({"dsa": 0.1, "nc": 0}, {"random": 0}):
-        assert metrics_against_random(runs(metrics)).empty
+        found = compare_pairs(runs(metrics))
+        assert found.metrics.empty and found.metric_effects.empty and found.family == 1
+
+
+def test_effects_of_a_page_are_by_data_set():
+    parts = {name: runs({"dsa": gain, "random": 0}, 3) for name, gain in GAINS.items()}
+    table = pd.concat([part.assign(dataset=name) for name, part in parts.items()])
+    found = compare_pairs(table)
+    effect = found.metric_effects.set_index(["configuration", "dataset"])
+    np.testing.assert_allclose(effect["difference"], [0.1, 0.3, 0.1, 0.3])
+    assert (effect["n"] == 3).all() and (found.metrics["n"] == 2).all()
+    assert found.configuration_effects["dataset"].tolist() == ["digits", "mnist"]
 
 
 def test_configurations_are_paired_on_the_metrics_that_all_of_them_ran():

@@ -16,6 +16,7 @@ import numpy as np
 from utils import models
 from utils.provenance import checksum, code_hash, facts, now
 from utils.results import results_table
+from utils.statistics.selection import chosen_point
 from utils.workspace import read_json, sha256, write_json
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Curve:
     signature : str
         See `signature_of`.
     keep : {'none', 'best', 'all'}
-        Models to keep; 'best' is the point of highest validation accuracy.
+        Models to keep; 'best' is the point that `utils.statistics.selection` chooses.
     models_dir : path, optional
         Folder for the models, ``<prefix>_p<point>.keras``; others of that name are removed.
     prefix : str
@@ -104,12 +105,10 @@ class Curve:
 
     def _wanted(self) -> set[int]:
         """Points whose models are to be on disk."""
-        retrained = [row for point, row in self.rows.items() if point]
+        retrained = {point for point in self.rows if point}
         if self.keep == "none" or not retrained:
             return set()
-        if self.keep == "all":
-            return {row["point"] for row in retrained}
-        return {max(retrained, key=lambda row: (row["val_accuracy"], -row["point"]))["point"]}
+        return retrained if self.keep == "all" else {chosen_point(self.rows.values())}
 
     def _has_model(self, point: int) -> bool:
         path = self._model_file(point)

@@ -15,7 +15,9 @@ KEY = ["dataset", "configuration", "metric", "seed", "point"]
 QUALITY = ["loss", "accuracy", "precision", "recall", "accuracy_clean", "accuracy_adversarial"]
 """On the test and adversarial test set together, then on each of them alone."""
 
-VALIDATION = ["val_loss", "val_accuracy"]
+VALIDATION = ["val_loss", "val_accuracy", "val_right"]
+"""On the validation and adversarial validation inputs together; the last says which of them are
+classified right (see `utils.outcomes`), so that two rows can be compared input by input."""
 
 COST = [
     "fit_seconds",
@@ -36,8 +38,8 @@ COLUMNS = [*KEY, "n_inputs", *QUALITY, *VALIDATION, *COST]
 """Columns that every table has; ``accuracy_<attack>`` columns follow `QUALITY`."""
 
 _INTEGERS = ["configuration", "seed", "point", "n_inputs"]
-_TEXTS = ["dataset", "metric", "energy_method", "provenance"]
-_NAMES = ["dataset", "metric", "provenance"]
+_TEXTS = ["dataset", "metric", "val_right", "energy_method", "provenance"]
+_NAMES = ["dataset", "metric", "val_right", "provenance"]
 
 
 def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
@@ -62,7 +64,10 @@ def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows) if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
-        raise ValueError(f"results: columns missing: {', '.join(missing)}")
+        raise ValueError(
+            f"results: columns missing: {', '.join(missing)}; a table of an earlier version is "
+            "made anew by step 3-4.1"
+        )
     attacks = sorted(c for c in set(table.columns) - set(COLUMNS) if c.startswith("accuracy_"))
     unknown = [c for c in table.columns if c not in COLUMNS and c not in attacks]
     if unknown:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from utils import energy, models, resources, seeds, training
 from utils.curve import Curve, signature_of
+from utils.outcomes import pack
 from utils.provenance import facts
 from utils.resources import Meter, Usage
 from utils.results import results_table
@@ -287,8 +288,8 @@ def retrain(
     return results_table(store.rows.values())
 
 
-def evaluate(trainer: Trainer, data: RetrainingData) -> dict[str, float]:
-    """Quality columns of a row, from one forward pass over each evaluation input."""
+def evaluate(trainer: Trainer, data: RetrainingData) -> dict[str, float | str]:
+    """Quality and validation columns of a row, from one forward pass over each input."""
     from sklearn.metrics import precision_recall_fscore_support
 
     val = [trainer.predict(data.x_val, data.y_val), trainer.predict(data.x_adv_val, data.y_adv_val)]
@@ -312,8 +313,9 @@ def evaluate(trainer: Trainer, data: RetrainingData) -> dict[str, float]:
     }
     for attack in np.unique(data.attack_adv_test):
         row[f"accuracy_{attack}"] = adversarial[data.attack_adv_test == attack].mean()
-    row |= {"val_loss": val_losses.mean(), "val_accuracy": np.mean(val_classes == y_val)}
-    return {column: float(value) for column, value in row.items()}
+    val_right = val_classes == y_val
+    row |= {"val_loss": val_losses.mean(), "val_accuracy": val_right.mean()}
+    return {column: float(value) for column, value in row.items()} | {"val_right": pack(val_right)}
 
 
 def _check_configuration(configuration: int) -> None:

@@ -31,6 +31,7 @@ from utils.attacks import ATTACKS, pgd
 from utils.model_files import load
 from utils.results import KEY, read_csv
 from utils.splits import SPLITS
+from utils.statistics.selection import chosen_points
 from utils.workspace import Workspace, atomic
 
 if TYPE_CHECKING:
@@ -74,16 +75,6 @@ def load_inputs(workspace: Workspace, dataset: str, seed: int) -> AttackedInputs
     if source.max() >= len(y) or not np.array_equal(y[source], labels):
         raise ValueError(f"{folder}: not made from these test images; run step 1.1 again")
     return AttackedInputs(x[source], fixed, labels, attack)
-
-
-def chosen_points(results: pd.DataFrame) -> pd.DataFrame:
-    """The row of each curve that validation inputs choose; of equals the one of fewest inputs.
-
-    It is the one whose network `utils.curve.Curve` keeps as the best.
-    """
-    retrained = results[results["point"] > 0]
-    curves = retrained.groupby(["dataset", "configuration", "metric", "seed"], sort=False)
-    return retrained.loc[curves["val_accuracy"].idxmax()]
 
 
 def withstands(

@@ -93,7 +93,7 @@ def _whiten(factor: np.ndarray, centred: np.ndarray) -> np.ndarray:
 def _cholesky(covariance: np.ndarray) -> np.ndarray | None:
     """Lower Cholesky factor; None if the covariance is singular to working precision."""
     try:
-        factor = cholesky(covariance, lower=True, check_finite=False)
+        factor = cholesky(covariance, lower=True)
     except LinAlgError:
         return None
     # The squared pivot is the part of a neuron's variance that the ones before do not explain.

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from utils.plotting.style import REFERENCE, WIDTH, in_order, metric_style, styled
-from utils.statistics import mean_interval, metric_name
+from utils.statistics import chosen_points, mean_interval, metric_name
 
 LABELS = {
     "accuracy": "accuracy (test + adversarial test)",
@@ -196,8 +196,7 @@ def resource_curves(results: pd.DataFrame) -> Figure:
 
 def _star(axis: Axes, part: pd.DataFrame, quantity: str, choice: Mapping) -> None:
     """Mark the recommended choice in the panel of its configuration."""
-    curve = part[(part["metric"] == choice["metric"]) & (part["point"] > 0)].reset_index(drop=True)
-    chosen = curve.loc[curve.groupby("seed")["val_accuracy"].idxmax()]
+    chosen = chosen_points(part[part["metric"] == choice["metric"]])
     axis.plot(chosen["n_inputs"].mean(), chosen[quantity].mean(), "*", markersize=15, zorder=5,
               color=metric_style(choice["metric"])["color"], markeredgecolor=REFERENCE,
               linestyle="none", label="_recommended")

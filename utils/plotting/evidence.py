@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from utils.plotting.style import MUTED, REFERENCE, WIDTH, in_order, metric_style, styled
-from utils.statistics import Ranking, metric_blocks, metric_name, metrics_against_random
+from utils.statistics import ALPHA, Pairs, Ranking, metric_blocks, metric_name
 
 
 @styled
@@ -37,7 +38,7 @@ def critical_differences(rankings: Mapping[str, Ranking]) -> Figure:
     for axis, (title, ranking) in zip(axes[:, 0], rankings.items(), strict=True):
         _draw_ranks(axis, ranking)
         tested = (
-            f"Friedman: p {'< 0.001' if ranking.p < 0.001 else f'= {ranking.p:.3f}'}"
+            f"Friedman, Holm: p {'< 0.001' if ranking.p < 0.001 else f'= {ranking.p:.3f}'}"
             if ranking.tested
             else f"no test: it needs {max(ranking.needed, 3)} blocks and three to compare"
         )
@@ -91,49 +92,62 @@ def _groups(ranking: Ranking) -> list[tuple[float, float]]:
 
 
 @styled
-def differences_to_random(runs: pd.DataFrame, quantity: str = "area") -> Figure:
-    """Draw each metric minus random, a panel a configuration.
+def differences_to_random(runs: pd.DataFrame, pairs: Pairs) -> Figure:
+    """Draw each metric minus random: a row a data set, a column a configuration.
 
     Parameters
     ----------
     runs : DataFrame
         What `utils.statistics.summarise_runs` returns, with random among the metrics.
-    quantity : str, default="area"
-        Column to compare.
+    pairs : Pairs
+        What `utils.statistics.compare_pairs` found in them.
 
     Notes
     -----
-    The large mark is the mean over the blocks of the test, with its 95 % t-interval where there
-    are several; small dots are the single runs. Right of the line is better than random. A star
-    marks Holm's p < 0.05.
+    The large mark is the mean over the seeds with its 95 % t-interval, small dots are the seeds.
+    Where there are several data sets, a last row has the mean over them with its interval, and
+    their means as dots. Right of the line is better than random. A star marks Holm's p < 0.05, in
+    the row of what is tested.
     """
-    tests = metrics_against_random(runs, quantity)
     configurations = sorted(runs["configuration"].unique())
-    metrics = in_order(tests["first"])
+    metrics = in_order(pairs.metrics["first"])
+    rows = list(dict.fromkeys(runs["dataset"]))
+    rows += ["all data sets"] if len(rows) > 1 else []
     figure, axes = plt.subplots(
-        1, len(configurations), squeeze=False, sharex=True, sharey=True,
-        figsize=(WIDTH, 1.1 + 0.42 * max(len(metrics), 1)),
+        len(rows), len(configurations), squeeze=False, sharex=True, sharey=True,
+        figsize=(WIDTH, 0.7 + (0.35 + 0.3 * max(len(metrics), 1)) * len(rows)),
     )  # fmt: skip
-    for axis, configuration in zip(axes[0], configurations, strict=True):
+    for (i, row), (j, configuration) in product(enumerate(rows), enumerate(configurations)):
+        axis = axes[i, j]
         axis.axvline(0, color=REFERENCE, linestyle="--", linewidth=1.2)
-        table = metric_blocks(runs, configuration, quantity)
-        for _, test in tests[tests["configuration"] == configuration].iterrows():
-            place, look = metrics.index(test["first"]), metric_style(test["first"])
-            single = (table[test["first"]] - table["random"]).dropna()
-            axis.plot(single, np.full(len(single), place), "o", markersize=3, color=MUTED)
-            half_width = None if np.isnan(test["interval"]) else test["interval"]
-            axis.errorbar(test["difference"], place, xerr=half_width, capsize=3, zorder=3,
-                          **look | {"linestyle": "none", "markersize": 7})
-            if test["p_holm"] < 0.05:
-                axis.annotate("*", (test["difference"], place), xytext=(0, 3), ha="center",
-                              textcoords="offset points", fontsize=13)
-        axis.set(title=f"configuration {configuration}")
+        table = metric_blocks(runs, configuration)
+        whole = i == len(rows) - 1  # the row of what is tested
+        part = table.groupby(level="dataset").mean() if row not in table.index else table.loc[[row]]
+        found = pairs.metrics if whole else pairs.metric_effects
+        found = found[found["configuration"] == configuration]
+        for _, one in (found if whole else found[found["dataset"] == row]).iterrows():
+            single = (part[one["first"]] - part["random"]).dropna()
+            _draw_difference(axis, one, metrics.index(one["first"]), single)
+        axis.set(title=f"configuration {configuration}" if i == 0 else "")
         axis.grid(axis="y", visible=False)
         axis.locator_params(axis="x", nbins=4)
-        if tests.empty:
+        if pairs.metrics.empty:
             axis.text(0.5, 0.5, "random was not run", transform=axis.transAxes, ha="center")
     axes[0, 0].set_yticks(range(len(metrics)), [metric_name(metric) for metric in metrics])
     axes[0, 0].set_ylim(max(len(metrics), 1) - 0.5, -0.5)
-    names = {"area": "mean accuracy along the curve", "chosen_accuracy": "accuracy (chosen)"}
-    figure.supxlabel(f"{names.get(quantity, quantity)}, difference to random order", fontsize=10)
+    for axis, row in zip(axes[:, 0], rows, strict=True):
+        axis.set_ylabel(row, fontweight="bold")
+    what = "mean accuracy along the curve, difference to random order"
+    figure.supxlabel(what, fontsize=10)
     return figure
+
+
+def _draw_difference(axis: Axes, one: pd.Series, place: int, single: pd.Series) -> None:
+    """One metric: its mean with the interval, what it is the mean of, and a star if tested so."""
+    half_width = None if np.isnan(one["interval"]) else one["interval"]
+    axis.plot(single, np.full(len(single), place), "o", markersize=3, color=MUTED)
+    look = metric_style(one["first"]) | {"linestyle": "none", "markersize": 7}
+    axis.errorbar(one["difference"], place, xerr=half_width, capsize=3, zorder=3, **look)
+    if one.get("p_holm", 1) < ALPHA:
+        axis.annotate("*", (one["difference"], place), xytext=(0, 3), ha="center",
+                      textcoords="offset points", fontsize=13)

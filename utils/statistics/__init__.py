@@ -4,7 +4,14 @@ Every function takes the results table of ``utils.results`` (one row a data set,
 metric, seed and data point) or what another function here returns, and needs nothing else.
 """
 
-from utils.statistics.advice import metric_name, pareto_front, recommend, unbeaten
+from utils.statistics.advice import (
+    chance_in_words,
+    chosen_in_words,
+    metric_name,
+    pareto_front,
+    recommend,
+    unbeaten,
+)
 from utils.statistics.answers import (
     Evidence,
     answers,
@@ -13,6 +20,7 @@ from utils.statistics.answers import (
     size_table,
     weigh,
 )
+from utils.statistics.selection import chosen_point, chosen_points
 from utils.statistics.sensitivity import (
     sensitivity_in_words,
     sensitivity_table,
@@ -20,27 +28,30 @@ from utils.statistics.sensitivity import (
 )
 from utils.statistics.significance import (
     ALPHA,
+    Pairs,
     Ranking,
+    compare_pairs,
     configuration_blocks,
     critical_difference,
+    effects,
     holm,
     metric_blocks,
-    metrics_against_random,
     needed_for_pairs,
     needed_for_ranking,
     pair_tests,
     rank_test,
+    rank_tests,
     vargha_delaney,
 )
 from utils.statistics.summaries import (
     KEYS,
-    TOLERANCE,
     against_random,
     mean_interval,
     summarise,
     summarise_runs,
 )
 from utils.statistics.tables import (
+    effects_table,
     pairs_table,
     parts_table,
     reach_table,
@@ -51,20 +62,26 @@ from utils.statistics.tables import (
 __all__ = [
     "ALPHA",
     "KEYS",
-    "TOLERANCE",
     "Evidence",
+    "Pairs",
     "Ranking",
     "against_random",
     "answers",
     "answers_text",
     "as_record",
+    "chance_in_words",
+    "chosen_in_words",
+    "chosen_point",
+    "chosen_points",
+    "compare_pairs",
     "configuration_blocks",
     "critical_difference",
+    "effects",
+    "effects_table",
     "holm",
     "mean_interval",
     "metric_blocks",
     "metric_name",
-    "metrics_against_random",
     "needed_for_pairs",
     "needed_for_ranking",
     "pair_tests",
@@ -72,6 +89,7 @@ __all__ = [
     "pareto_front",
     "parts_table",
     "rank_test",
+    "rank_tests",
     "reach_table",
     "recommend",
     "runs_in_words",

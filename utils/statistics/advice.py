@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from utils.outcomes import unpack
+from utils.statistics.selection import PAIR, RULE, choose, complete, standard_error
 from utils.statistics.significance import ALPHA, Ranking
-from utils.statistics.summaries import ROUNDING, TOLERANCE, mean_interval
+from utils.statistics.summaries import mean_interval
 
 
 def pareto_front(
@@ -66,17 +68,15 @@ def unbeaten(table: pd.DataFrame) -> np.ndarray:
 def recommend(runs: pd.DataFrame) -> dict[str, object]:
     """Name the best trade-off over one or several data sets, from the results alone.
 
-    Of the (configuration, metric) pairs whose mean accuracy on validation + adversarial validation
-    inputs is within 0.01 of the highest one, the pair that needs the fewest inputs at that point
-    (as a share of all inputs of a data set); of equals, the more accurate one on validation. The
-    test inputs have no say: they only judge what was chosen. Neither have seconds: the same number
-    of inputs is the same work, and its time differs by chance alone.
+    It is the pair of configuration and metric that `utils.statistics.selection.choose` puts first:
+    the fewest inputs within one standard error of the most accurate on validation. The test
+    inputs have no say: they only judge what was chosen.
 
     Parameters
     ----------
     runs : DataFrame
         What `summarise_runs` returns. Data sets count alike; a pair that was not run on all of
-        them in each of its seeds is left out.
+        them with every seed is left out.
 
     Returns
     -------
@@ -86,12 +86,13 @@ def recommend(runs: pd.DataFrame) -> dict[str, object]:
         the seeds), ``seconds, cpu_seconds, energy_kwh`` (of this one retraining), ``clean_lost``;
         ``study_accuracy, study_n_inputs``: the best point on the test inputs instead;
         ``original_accuracy``; ``highest``: configuration and metric most accurate on validation;
-        ``n_candidates``: pairs within 0.01 of it; ``all_inputs``: ``n_inputs, accuracy, seconds,
-        energy_kwh`` of retraining on all, in the same order; ``final_range``: lowest and highest
-        accuracy of this configuration's metrics there, where all of them have the same inputs;
-        ``beats``: for ``random`` (with its own ``n_inputs``), ``all_inputs`` and
-        ``no_retraining``, the ``difference`` in accuracy and its ``interval``; without random if
-        it was not run.
+        ``n_candidates``: pairs within one standard error of it; ``below`` and ``error``: how far
+        the recommended one is below it, and the standard error of that; ``left_out``: pairs that
+        lack a run; ``all_inputs``: ``n_inputs, accuracy, seconds, energy_kwh`` of retraining on
+        all, in the same order; ``final_range``: lowest and highest accuracy of this
+        configuration's metrics there, where all of them have the same inputs; ``beats``: for
+        ``random`` (with its own ``n_inputs``), ``all_inputs`` and ``no_retraining``, the
+        ``difference`` in accuracy and its ``interval``; without random if it was not run.
 
     Raises
     ------
@@ -99,17 +100,14 @@ def recommend(runs: pd.DataFrame) -> dict[str, object]:
         If there is no pair to choose.
     """
     datasets = list(dict.fromkeys(runs["dataset"]))
+    table = choose(runs)
+    pair = table.index[0]
     pool = runs.groupby(["dataset", "seed"])["final_n_inputs"].transform("max")
-    table = runs.assign(share=runs["chosen_n_inputs"] / pool).drop(columns="dataset")
-    grouped = table.groupby(["configuration", "metric", "seed"])
-    per_seed = grouped.mean(skipna=False)[grouped.size() == len(datasets)]
+    full = complete(runs.assign(share=runs["chosen_n_inputs"] / pool))
+    numbers = full.select_dtypes("number").columns.difference(["configuration", "seed"])
+    per_seed = full.groupby([*PAIR, "seed"])[list(numbers)].mean(skipna=False)
     means = per_seed.groupby(level=[0, 1]).mean(skipna=False)
-    if means.empty:
-        raise ValueError("runs: expected a configuration and metric run on every data set")
-    highest = means["chosen_val_accuracy"].max()
-    near = means[means["chosen_val_accuracy"] >= highest - TOLERANCE - ROUNDING]
-    order = ["share", "chosen_val_accuracy"]
-    pair = near.sort_values(order, ascending=[True, False], kind="stable").index[0]
+    every = runs[PAIR].drop_duplicates().itertuples(index=False, name=None)
     own, row = per_seed.loc[pair], means.loc[pair]
     accuracy = own["chosen_accuracy"]
     others = {"all_inputs": own["final_accuracy"], "no_retraining": own["original_accuracy"]}
@@ -137,15 +135,20 @@ def recommend(runs: pd.DataFrame) -> dict[str, object]:
         "study_accuracy": row["best_accuracy"],
         "study_n_inputs": row["best_n_inputs"],
         "original_accuracy": row["original_accuracy"],
-        "highest": list(means["chosen_val_accuracy"].idxmax()),
-        "n_candidates": len(near),
+        "highest": list(table["val_accuracy"].idxmax()),
+        "n_candidates": int(table["near"].sum()),
+        "below": table["below"].iloc[0],
+        "error": table["error"].iloc[0],
+        "left_out": [list(other) for other in every if other not in means.index],
         "all_inputs": {c: row[f"final_{c}"] for c in ("n_inputs", "accuracy", *costs)},
         "final_range": [finals.min(), finals.max()],
         "beats": beats,
     }
 
 
-def in_words(choice: dict, ranking: Ranking, against: pd.DataFrame) -> str:
+def in_words(
+    choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.DataFrame
+) -> str:
     """The recommendation in one paragraph for a reader in a hurry.
 
     Parameters
@@ -154,8 +157,9 @@ def in_words(choice: dict, ranking: Ranking, against: pd.DataFrame) -> str:
         Of `recommend`.
     ranking : Ranking
         Of the metrics in the recommended configuration.
-    against : DataFrame
-        Of `metrics_against_random`, of that configuration.
+    against, effects : DataFrame
+        Of `compare_pairs`: the metrics of that configuration with random, over all data sets and
+        in each.
     """
     several = len(choice["datasets"]) > 1
     where = f"{len(choice['datasets'])} data sets" if several else choice["datasets"][0]
@@ -175,13 +179,83 @@ def in_words(choice: dict, ranking: Ranking, against: pd.DataFrame) -> str:
         f"{choice['original_accuracy']:.3f} to "
         f"{plus_minus(choice['accuracy'], choice['accuracy_interval'])}.",
         _compared(choice, several),
-        f"How sure: {how_sure(choice, ranking, against)}",
-        "The number of inputs was chosen on validation inputs, so the test inputs only judge; "
+        f"How sure: {how_sure(choice, ranking, against, effects)}",
+        f"It takes {RULE} ({_margin(choice)}), so the test inputs only judge; "
         "chosen on the test inputs, as the study does, this order's best is "
         f"{choice['study_accuracy']:.3f}"
         + ("." if several else f" at {choice['study_n_inputs']:,.0f} inputs."),
     ]
+    if choice["left_out"]:
+        names = [f"{metric_name(m)} in configuration {c}" for c, m in choice["left_out"]]
+        sentences.append(
+            f"Left out, as not run on every data set with every seed: {listed(names)}."
+        )
     return " ".join(sentences)
+
+
+def _margin(choice: dict) -> str:
+    """How far the recommended pair is below the highest on validation."""
+    configuration, metric = choice["highest"]
+    if [choice["configuration"], choice["metric"]] == choice["highest"]:
+        others = choice["n_candidates"] - 1
+        return f"it is the highest, and {others or 'no other'} within that of it"
+    return (
+        f"{choice['below']:.3f} below {metric_name(metric)} in configuration {configuration}, with "
+        f"a standard error of {choice['error']:.3f}"
+    )
+
+
+def chosen_in_words(runs: pd.DataFrame) -> str:
+    """One line for what `recommend` names among some runs: the announcement of a page.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        What `summarise_runs` returns.
+    """
+    choice = recommend(runs)
+    return (
+        f"accuracy {choice['original_accuracy']:.3f} -> {choice['accuracy']:.3f} with "
+        f"{choice['metric']}, {choice['n_inputs']:,.0f} inputs ({RULE}, of these metrics)"
+    )
+
+
+def chance_in_words(runs: pd.DataFrame) -> str:
+    """How large chance is on the validation inputs that choose, a sentence a data set.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        What `summarise_runs` returns.
+    """
+    sentences = []
+    for dataset, part in runs.groupby("dataset", sort=False):
+        table = choose(part)
+        best = table.index[table["below"].argmin()]
+        own = part[(part["configuration"] == best[0]) & (part["metric"] == best[1])]
+        outcomes = own["chosen_val_right"]
+        single = np.mean([standard_error(text) for text in outcomes])
+        n = listed(sorted({f"{len(unpack(text)):,}" for text in outcomes}))
+        others = table.drop(index=best)["error"]
+        pairs = (
+            f"; that of the difference between its chosen point and another's, on the same inputs, "
+            f"{_range(others)}" if len(others) else ""
+        )  # fmt: skip
+        sentences.append(
+            f"On the {n} validation and adversarial validation inputs of {dataset}, the standard "
+            f"error of an accuracy is {single:.3f} (at {metric_name(best[1])} in configuration "
+            f"{best[0]}, the highest, {table['val_accuracy'].max():.3f}){pairs}."
+        )
+    unknown = (
+        " One seed does not tell what training adds to it." if runs["seed"].nunique() == 1
+        else " The spread of the seeds is in the latter."
+    )  # fmt: skip
+    return f"**How large chance is.** {' '.join(sentences)}{unknown}"
+
+
+def _range(values: pd.Series) -> str:
+    low, high = f"{values.min():.3f}", f"{values.max():.3f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _inputs(choice: dict, several: bool) -> str:
@@ -221,7 +295,7 @@ def _compared(choice: dict, several: bool) -> str:
     if takes_all:
         text += "; these are all the inputs there are, so no order saves any"
     if choice["metric"] == "random":
-        text += f"; no guidance metric is more than {TOLERANCE} better than this on validation"
+        text += "; on validation it is within one standard error of the highest"
     return f"This is {text}."
 
 
@@ -233,12 +307,16 @@ def _difference(difference: float, interval: float) -> str:
     return f"{size} {'above' if difference > 0 else 'below'}"
 
 
-def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame) -> str:
+def how_sure(
+    choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.DataFrame
+) -> str:
     """What the tests allow to say of the recommended metric; see `in_words`."""
     name, n = metric_name(choice["metric"]), ranking.n
     own = against[against["first"] == choice["metric"]]
     needed = int(against["needed"].max()) if len(against) else 0
-    if n == 1:
+    takes = f" A test against random takes {needed} {_more(choice)}." if needed else ""
+    several = len(choice["datasets"]) > 1
+    if n == 1 and not several:
         low, high = choice["final_range"]
         spread = (
             f" Retrained on all inputs, the same for every metric, accuracy still lies anywhere "
@@ -246,25 +324,34 @@ def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame) -> str:
             if high - low >= 0.0005
             else " Small differences may be chance."
         )
-        more = f" A test against random takes {needed} {_more(choice)}." if needed else ""
-        return f"this is one run with one seed.{spread}{more}"
+        return f"this is one run with one seed.{spread}{takes}"
     sentences = []
+    by_dataset = effects[effects["first"] == choice["metric"]]
+    if several and len(by_dataset):
+        seeds = by_dataset["n"].min()
+        spread = (
+            f"± the 95 % t-interval over {seeds} seeds" if seeds > 1 else "one seed, no interval"
+        )
+        sentences.append(
+            f"the mean accuracy along the curve of {name} minus that of random order is "
+            f"{_by_dataset(by_dataset)} ({spread})."
+        )
     if len(own) and not np.isnan(own["p_holm"].iloc[0]):
         found = own.iloc[0]
         size = _difference(found["difference"], found["interval"])
         beyond = "beyond chance" if found["p_holm"] < ALPHA else "not beyond chance"
         sentences.append(
-            f"over {found['blocks']}, the mean accuracy along the curve of {name} is {size} "
-            f"that of random order, {beyond} (Wilcoxon with Holm, "
-            f"{p_value(found['p_holm'])}; better in {found['wins']} of "
+            f"{'Over' if sentences else 'over'} {found['blocks']}, the mean accuracy along the "
+            f"curve of {name} is {size} that of random order, {beyond} (Wilcoxon with Holm over "
+            f"all such tests, {p_value(found['p_holm'])}; better in {found['wins']} of "
             f"{found['n']}, A12 = {found['a12']:.2f})."
         )
-        if "seeds of" in found["blocks"]:  # runs share images: no claim beyond them
-            sentences.append("That speaks of what was run, not of other data sets.")
+        if "seeds of" in found["blocks"]:  # they share images: no claim beyond them
+            sentences.append("That speaks of seeds of this data set, not of other data sets.")
     else:
-        sentences.append(f"these are {ranking.blocks}.")
-        if needed:
-            sentences.append(f"A test against random takes {needed} {_more(choice)}.")
+        sentences.append(
+            f"{'Over' if sentences else 'over'} {ranking.blocks}, no test is made.{takes}"
+        )
     if choice["metric"] in ranking.ranks.index and ranking.tested:
         alike = [metric for metric in ranking.alike(choice["metric"]) if metric != "random"]
         if not ranking.pairs.empty and not alike:
@@ -280,9 +367,20 @@ def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame) -> str:
     return " ".join(sentences)
 
 
+def _by_dataset(effects: pd.DataFrame, most: int = 8) -> str:
+    """``+0.012 ± 0.003 on mnist and ...``; where there are many, how many are above 0."""
+    if len(effects) > most:
+        above = int((effects["difference"] > 0).sum())
+        return f"above 0 on {above} of {len(effects)} data sets"
+    return listed([
+        f"{plus_minus(row.difference, row.interval, signed=True)} on {row.dataset}"
+        for row in effects.itertuples()
+    ])  # fmt: skip
+
+
 def _more(choice: dict) -> str:
     """What to have more of for a test."""
-    return "seeds or data sets" if len(choice["datasets"]) == 1 else "runs or data sets"
+    return "seeds, or as many data sets" if len(choice["datasets"]) == 1 else "data sets"
 
 
 def plus_minus(value: float, half_width: float, digits: int = 3, signed: bool = False) -> str:

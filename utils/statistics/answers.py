@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,12 @@ from utils.statistics.advice import (
 )
 from utils.statistics.significance import (
     ALPHA,
+    Pairs,
     Ranking,
+    compare_pairs,
     configuration_blocks,
     metric_blocks,
-    metrics_against_random,
-    pair_tests,
-    rank_test,
+    rank_tests,
 )
 from utils.statistics.summaries import summarise_runs
 
@@ -48,12 +47,10 @@ class Evidence:
         Of `summarise_runs`.
     metrics : dict of int to Ranking
         By configuration: the metrics compared on the area under the curve over inputs.
-    against_random : DataFrame
-        Of `metrics_against_random`, on the same area.
     configurations : Ranking
         Compared on the accuracy at the chosen point, mean over the metrics.
-    pairs : DataFrame
-        The same, each two: of `pair_tests`.
+    pairs : Pairs
+        Each metric with random on the same area, and each two configurations.
     choice : dict
         Of `recommend`, over all data sets.
     by_dataset : list of dict
@@ -62,21 +59,23 @@ class Evidence:
 
     runs: pd.DataFrame
     metrics: dict[int, Ranking]
-    against_random: pd.DataFrame
     configurations: Ranking
-    pairs: pd.DataFrame
+    pairs: Pairs
     choice: dict[str, object]
     by_dataset: list[dict[str, object]]
 
     def of(self, configuration: int) -> pd.DataFrame:
         """The tests against random of one configuration."""
-        return self.against_random[self.against_random["configuration"] == configuration]
+        tests = self.pairs.metrics
+        return tests[tests["configuration"] == configuration]
 
     @property
     def text(self) -> str:
         """The recommendation in one paragraph."""
         configuration = self.choice["configuration"]
-        return in_words(self.choice, self.metrics[configuration], self.of(configuration))
+        effects = self.pairs.metric_effects
+        own = effects[effects["configuration"] == configuration]
+        return in_words(self.choice, self.metrics[configuration], self.of(configuration), own)
 
 
 def weigh(results: pd.DataFrame) -> Evidence:
@@ -89,13 +88,14 @@ def weigh(results: pd.DataFrame) -> Evidence:
     """
     runs = summarise_runs(results)
     numbers = sorted(int(c) for c in runs["configuration"].unique())
-    between = configuration_blocks(runs)
+    tables: dict = {c: metric_blocks(runs, c) for c in numbers}
+    rankings = rank_tests({**tables, "configurations": configuration_blocks(runs)})
+    between = rankings.pop("configurations")
     return Evidence(
         runs,
-        {c: rank_test(metric_blocks(runs, c)) for c in numbers},
-        metrics_against_random(runs),
-        rank_test(between),
-        pair_tests(between, list(combinations(between.columns, 2))),
+        rankings,
+        between,
+        compare_pairs(runs),
         recommend(runs),
         [recommend(part) for _, part in runs.groupby("dataset", sort=False)],
     )
@@ -132,8 +132,12 @@ def as_record(evidence: Evidence) -> dict[str, object]:
                     }
                     for name, r in rankings.items()
                 },
-                "against_random": evidence.against_random.to_dict("records"),
-                "configurations": evidence.pairs.to_dict("records"),
+                "family": evidence.pairs.family,
+                "against_random": evidence.pairs.metrics.to_dict("records"),
+                "configurations": evidence.pairs.configurations.to_dict("records"),
+                "against_random_by_dataset": evidence.pairs.metric_effects.to_dict("records"),
+                "configurations_by_dataset":
+                    evidence.pairs.configuration_effects.to_dict("records"),
             },
         }
     )  # fmt: skip
@@ -166,7 +170,8 @@ def _metric(evidence: Evidence) -> dict[str, str]:
     answer[0] += "."
     tested = against.dropna(subset="p_holm")
     if len(against) and tested.empty:
-        answer.append(_too_few(ranking.n, int(against["needed"].max()), "the test against random"))
+        needed = int(against["needed"].max())
+        answer.append(_too_few(ranking, needed, "the test against random"))
     elif len(tested):
         clear = tested[tested["p_holm"] < ALPHA]
         answer += [
@@ -200,7 +205,7 @@ def _metric(evidence: Evidence) -> dict[str, str]:
 def _configuration(evidence: Evidence) -> dict[str, str]:
     """Which configuration: by the accuracy at the chosen point, mean over the metrics."""
     means = configuration_blocks(evidence.runs).mean().sort_values(ascending=False)
-    ranking, pairs = evidence.configurations, evidence.pairs
+    ranking, pairs = evidence.configurations, evidence.pairs.configurations
     verdict = "cannot tell: configuration 2 and another must have been run on the same metrics"
     if len(means) < 2 or means.isna().any():
         answer = "There are no two configurations that were run on the same metrics."
@@ -214,7 +219,7 @@ def _configuration(evidence: Evidence) -> dict[str, str]:
         own = pairs[(pairs["first"] == best) | (pairs["second"] == best)]
         if own["p_holm"].isna().any():
             needed = int(pairs["needed"].max())
-            answer += " " + _too_few(int(pairs["n"].min()), needed, "a test of each two")
+            answer += " " + _too_few(ranking, needed, "a test of each two")
         else:
             tests = [
                 f"{row['second'] if row['first'] == best else row['first']}: "
@@ -285,7 +290,10 @@ def _size(evidence: Evidence) -> dict[str, str]:
     n = len(table)
     verdict = "cannot tell"
     if n < SIZES_NEEDED:
-        answer = _too_few(n, SIZES_NEEDED, "an answer", "data set")
+        answer = (
+            f"Nothing can be said: there {'is' if n == 1 else 'are'} {n} "
+            f"data set{'' if n == 1 else 's'}, and an answer takes {SIZES_NEEDED}."
+        )
     elif table["inputs"].nunique() < 2 or table["gain"].nunique() < 2:
         answer = "The data sets do not differ in size, or gain all the same."
     else:
@@ -341,11 +349,11 @@ def _ranking_in_words(ranking: Ranking, name) -> str:
     )
 
 
-def _too_few(n: int, needed: int, what: str, unit: str = "block") -> str:
+def _too_few(ranking: Ranking, needed: int, what: str) -> str:
     """A refusal that says what is missing."""
     return (
-        f"Of significance nothing can be said: there {'is' if n == 1 else 'are'} {n} "
-        f"{unit}{'' if n == 1 else 's'}, and {what} takes {needed}."
+        f"Of significance nothing can be said: there {'is' if ranking.n == 1 else 'are'} "
+        f"{ranking.blocks}, and {what} takes {needed}."
     )
 
 

@@ -8,16 +8,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-KEYS = ["dataset", "configuration", "metric"]
-TOLERANCE = 0.01
-"""Accuracies this close (absolute: one percentage point) count as equally good."""
+from utils.statistics.selection import chosen_point, chosen_points, near
 
+KEYS = ["dataset", "configuration", "metric"]
 INTERVALS = ["best_accuracy", "chosen_accuracy", "final_accuracy", "gain", "area", "area_seconds",
              "clean_lost", "total_seconds"]
 _COSTS = ["fit_seconds", "cpu_seconds", "energy_kwh"]
 _NEEDED = [*KEYS, "seed", "point", "n_inputs", "accuracy", "accuracy_clean", "val_accuracy",
-           *_COSTS, "cpu_percent", "memory_peak_mb"]
-ROUNDING = 1e-9  # 0.90 - 0.01 is not 0.89 in binary
+           "val_right", *_COSTS, "cpu_percent", "memory_peak_mb"]
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -58,7 +56,7 @@ def summarise_runs(results: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         The columns described in `summarise`, without intervals and ``near_best_runs``, and with
-        a column ``seed``.
+        ``seed`` and ``chosen_val_right``, the chosen point's outcomes on validation inputs.
 
     Raises
     ------
@@ -73,7 +71,10 @@ def summarise_runs(results: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("results: expected numbers in accuracy and val_accuracy, got NaN")
     rows = []
     for _, runs in results.groupby(["dataset", "configuration", "seed"], sort=False):
-        highest = runs.loc[runs["point"] > 0, "accuracy"].max()
+        for metric, curve in runs.groupby("metric", sort=False):
+            _check_points(curve, metric)
+        picks = chosen_points(runs).sort_values("n_inputs", kind="stable")
+        highest = picks.loc[picks["val_accuracy"] == picks["val_accuracy"].max()].iloc[0]
         longest = runs.groupby("metric")["fit_seconds"].max().min()  # seconds that all curves have
         for metric, curve in runs.groupby("metric", sort=False):
             first = curve.iloc[0]
@@ -83,26 +84,30 @@ def summarise_runs(results: pd.DataFrame) -> pd.DataFrame:
     return table[[*KEYS, "seed", *(c for c in table if c not in [*KEYS, "seed"])]]
 
 
-def _measure(curve: pd.DataFrame, highest: float, longest: float) -> dict[str, float]:
-    """Numbers of one curve, that is one metric, configuration and seed.
-
-    `highest` accuracy and `longest` common time are those of all metrics of its configuration.
-    """
-    curve = curve.sort_values("point", ignore_index=True)
-    points = curve["point"].tolist()
+def _check_points(curve: pd.DataFrame, metric: str) -> None:
+    points = sorted(curve["point"].tolist())
     if points[0] != 0 or len(points) < 2 or len(set(points)) != len(points):
         raise ValueError(
             f"results: expected point 0 and retrained points, once each, for "
-            f"{curve['metric'][0]} in configuration {curve['configuration'][0]}, got {points}"
+            f"{metric} in configuration {curve['configuration'].iloc[0]}, got {points}"
         )
+
+
+def _measure(curve: pd.DataFrame, highest: pd.Series, longest: float) -> dict[str, float | str]:
+    """Numbers of one curve, that is one metric, configuration and seed.
+
+    The point `highest` on validation and the `longest` common time are those of all metrics of its
+    configuration.
+    """
+    curve = curve.sort_values("point", ignore_index=True)
     original, retrained = curve.iloc[0], curve.iloc[1:]
-    # idxmax takes the first of equals: the fewest inputs
-    chosen = retrained.loc[retrained["val_accuracy"].idxmax()]
-    picks = {
+    point = chosen_point(curve[["point", "val_accuracy"]].to_dict("records"))
+    chosen = curve[curve["point"] == point].iloc[0]
+    picks = {  # idxmax takes the first of equals: the fewest inputs
         "best": retrained.loc[retrained["accuracy"].idxmax()],
         "chosen": chosen,
         "final": retrained.iloc[-1],
-        "near_best": _first(curve[curve["accuracy"] >= highest - TOLERANCE - ROUNDING]),
+        "near_best": _first(curve[near(curve, highest)]),
     }
     n_inputs, accuracy = curve["n_inputs"].to_numpy(float), curve["accuracy"].to_numpy(float)
     parts = [c for c in curve if c.startswith("accuracy_")]  # clean, adversarial, each attack
@@ -112,7 +117,9 @@ def _measure(curve: pd.DataFrame, highest: float, longest: float) -> dict[str, f
         "original_accuracy": original["accuracy"],
         **{f"original_{part}": original[part] for part in parts},
         **{f"{name}_accuracy": picks[name]["accuracy"] for name in ("best", "chosen", "final")},
+        "near_best_accuracy": picks["near_best"]["accuracy"],
         "chosen_val_accuracy": chosen["val_accuracy"],
+        "chosen_val_right": chosen["val_right"],
         **{f"chosen_{part}": chosen[part] for part in parts},
         **{f"{name}_point": picks[name]["point"] for name in ("best", "chosen")},
         **{f"{name}_n_inputs": pick["n_inputs"] for name, pick in picks.items()},
@@ -181,9 +188,10 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
         ``final_...``
             The last point: retrained on all inputs.
         ``near_best_...``
-            The first point, the original model included, whose accuracy is within 0.01 of the
-            best retrained one of any metric in this data set, configuration and seed. NaN if not
-            reached in every seed; ``near_best_runs`` says in how many it was.
+            The first point, the original model included, whose accuracy *on validation* is
+            within one standard error of the highest of any metric in this data set, configuration
+            and seed (see `utils.statistics.selection`; ``near_best_accuracy`` is on test inputs).
+            NaN if not reached in every seed; ``near_best_runs`` says in how many it was.
         ``..._seconds``, ``..._cpu_seconds``, ``..._energy_kwh``
             Of retraining *that one point*. Every point starts from the same weights, so this is
             what a user pays who knows the point. ``near_best_search_seconds`` is what finding
@@ -219,7 +227,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for keys, group in runs.groupby(KEYS, sort=False):
         row = dict(zip(KEYS, keys, strict=True)) | {"n_seeds": len(group)}
-        for column in group.columns.drop([*KEYS, "seed"]):
+        for column in group.columns.drop([*KEYS, "seed", "chosen_val_right"]):
             row[column] = group[column].mean(skipna=False)
             if column in INTERVALS:
                 row[f"{column}_interval"] = mean_interval(group[column])[1]

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from utils.statistics.advice import metric_name, p_value, plus_minus
-from utils.statistics.summaries import TOLERANCE
 
 
 def runs_in_words(results: pd.DataFrame) -> str:
@@ -62,7 +61,10 @@ def spread_table(
 
 
 def reach_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
-    """What it takes to come within 0.01 of the configuration's best, or ``not reached``."""
+    """What it takes to come near the configuration's highest accuracy, or ``not reached``.
+
+    Near is within one standard error on validation, see `utils.statistics.selection.near`.
+    """
     columns = {
         "near_best_n_inputs": ("inputs", 1, ",.0f"),
         "near_best_seconds": ("seconds", 1, ",.2f"),
@@ -72,7 +74,7 @@ def reach_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
     }
     reached = [f"{int(r)} of {n}" for r, n in zip(summary["near_best_runs"], summary["n_seeds"],
                                                   strict=True)]
-    table = {f"runs within {TOLERANCE}": reached}
+    table = {"runs that reach it": reached}
     never = summary["near_best_n_inputs"].isna()
     for column, (name, factor, form) in columns.items():
         table[name] = [
@@ -113,8 +115,7 @@ def pairs_table(tests: pd.DataFrame, name: Callable[[Any], str] = metric_name) -
         [*keys, "pair"]
     )
     if len(tests) and tests["p_holm"].isna().all():
-        n, needed = tests["n"].max(), tests["needed"].max()
-        table.columns.name = f"n = {n}: no test, it takes {needed} data sets or runs"
+        table.columns.name = f"{tests['blocks'].iloc[0]}: no test, it takes {tests['needed'].max()}"
         return table
     return table.assign(
         **{
@@ -126,3 +127,28 @@ def pairs_table(tests: pd.DataFrame, name: Callable[[Any], str] = metric_name) -
             "blocks": tests["blocks"].to_numpy(),
         }
     )
+
+
+def effects_table(
+    effects: pd.DataFrame, name: Callable[[Any], str] = metric_name
+) -> pd.DataFrame:
+    """Differences in each data set for people, a column a data set: mean ± interval over seeds.
+
+    Parameters
+    ----------
+    effects : DataFrame
+        Of `utils.statistics.effects`, with or without a column ``configuration``.
+    name : callable
+        Gives the name of what is compared.
+    """
+    keys = ["configuration", "pair"] if "configuration" in effects else ["pair"]
+    shown = [
+        plus_minus(value, half, signed=True).replace(" ", "\N{NO-BREAK SPACE}")
+        for value, half in zip(effects["difference"], effects["interval"], strict=True)
+    ]
+    pairs = zip(effects["first"], effects["second"], strict=True)
+    table = effects.assign(pair=[f"{name(a)} – {name(b)}" for a, b in pairs], shown=shown)
+    table = table.pivot_table(
+        index=keys, columns="dataset", values="shown", aggfunc="first", sort=False
+    )
+    return table.fillna("–").rename_axis(columns=None)
