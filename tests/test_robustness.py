@@ -8,6 +8,7 @@ from tests.test_results import row
 from utils import models, robustness
 from utils.activations import predict
 from utils.attacks import fgsm
+from utils.outcomes import pack, unpack
 from utils.results import results_table
 from utils.robustness import (
     ORIGINAL,
@@ -15,6 +16,7 @@ from utils.robustness import (
     attack_chosen,
     chosen_points,
     fresh_table,
+    gain_left,
     in_words,
     load_inputs,
     read_fresh,
@@ -177,12 +179,23 @@ def line(metric="dsa", fixed=0.6, linf=0.5, fresh=0.3, **values):
     key = {"dataset": "digits", "configuration": 2, "metric": metric, "seed": 0}
     key |= {"point": int(metric != ORIGINAL), "n_inputs": 10, "n_attacked": 100}
     accuracies = {"accuracy_clean": 0.9, "accuracy_fixed": fixed, "accuracy_fixed_linf": linf}
-    return key | accuracies | {"accuracy_fresh": fresh, "seconds": 1.5, **values}
+    line = key | accuracies | {"accuracy_fresh": fresh, "seconds": 1.5, **values}
+    n, linf = line["n_attacked"], line["accuracy_fixed_linf"]
+    m = 0 if np.isnan(linf) else n // 2  # the second half is within the budget
+    in_budget = round(m * linf) if m else 0
+    others = round(n * line["accuracy_fixed"]) - in_budget
+    first, second = np.arange(n - m) < others, np.arange(m) < in_budget
+    outcomes = {
+        "right_fixed": pack(np.r_[first, second]),
+        "right_fresh": pack(np.arange(n) < round(n * line["accuracy_fresh"])),
+        "within_budget": pack(np.arange(n) >= n - m),
+    }
+    return outcomes | line
 
 
 def test_a_table_is_read_as_it_was_written_and_only_with_its_results(tmp_path):
     path = tmp_path / "fresh.csv"
-    fixed = 1 / 3
+    fixed = 0.37
     table = write_fresh(path, [line(ORIGINAL, linf=np.nan), line(fixed=fixed)])
     results = [row(p, val_accuracy=p, accuracy_adversarial=p * fixed) for p in (0, 1)]
     pd.testing.assert_frame_equal(read_fresh([path], results_table(results)), table)
@@ -213,21 +226,73 @@ def test_what_cannot_be_is_no_table(changes, message):
 
 
 def test_the_words_say_what_is_left_of_the_gain():
-    def said(linf, fresh):
+    def said(linf, fresh, fixed=0.6):
         return in_words(fresh_table([
-            line(ORIGINAL, fixed=0.2, linf=0.1, fresh=0.1),
-            line("dsa", linf=linf - 0.1, fresh=fresh), line("nc", linf=linf + 0.1, fresh=fresh),
+            line(ORIGINAL, fixed=0.3, linf=0.1, fresh=0.1),
+            line("dsa", fixed, linf=linf - 0.1, fresh=fresh),
+            line("nc", fixed, linf=linf + 0.1, fresh=fresh),
         ]))  # fmt: skip
 
-    few = said(linf=0.5, fresh=0.2)  # 0.4 gained on the fixed, 0.1 of it is left
+    few = said(linf=0.5, fresh=0.14)  # 0.4 gained on the fixed, 0.04 of it is left
     assert few.startswith("digits, configuration 2: on the fixed inputs retraining takes")
-    assert "from 0.200 to 0.600, on those made within the same budget from 0.100 to 0.500" in few
-    assert "under a fresh attack from 0.100 to 0.200" in few
-    assert "So 25% of the gain within the budget is left: most of" in few
-    assert "is 0.200, with dsa." in few
-    assert "75% of the gain within the budget is left: the greater" in said(linf=0.5, fresh=0.4)
-    assert "100% of the gain within the budget is left: what" in said(linf=0.5, fresh=0.6)
+    assert "from 0.300 to 0.600, on those made within the same budget from 0.100 to 0.500" in few
+    assert "under a fresh attack from 0.100 to 0.140" in few
+    assert "So 10% of the gain within the budget is left (95 % interval " in few
+    assert "over images): most of" in few and "is 0.140, with dsa." in few
+    assert "these images do not tell whether" in said(linf=0.5, fresh=0.28)  # 45 % of them
+    assert "75% of the gain within the budget is left" in said(linf=0.5, fresh=0.4)
+    assert "100% of the gain within the budget is left" in said(linf=0.5, fresh=0.9)
+    assert "interval 100% to 100%, over images): what" in said(linf=0.5, fresh=0.9)
     assert "So 0% of the gain within" in said(linf=0.5, fresh=0.05)
-    assert "There is no gain on those within the budget" in said(linf=0.105, fresh=0.2)
-    none = said(linf=np.nan, fresh=0.2)  # no attack has the same budget: 0.4 gained on all of them
-    assert "from 0.200 to 0.600, under a fresh" in none and "So 25% of the gain is left" in none
+    for none in (0.1, 0.12, 0.14):
+        text = said(linf=none, fresh=0.2, fixed=0.5)
+        assert "There is no gain beyond chance on those within the budget" in text
+        assert "is left" not in text
+    none = in_words(fresh_table([  # no attack has the same budget: 0.3 gained on all of them
+        line(ORIGINAL, fixed=0.3, linf=np.nan, fresh=0.1), line(fixed=0.6, linf=np.nan, fresh=0.25)
+    ]))  # fmt: skip
+    assert "from 0.300 to 0.600, under a fresh" in none and "So 50% of the gain is left" in none
+
+
+def drawn(n, seed, gain, kept, seeds=(0,)):
+    """Networks that gain on random images within the budget, and keep a share of it afresh."""
+    generator, rows = np.random.default_rng(seed), []
+    for run in seeds:
+        budget = generator.random(n) < 0.7
+        before = generator.random(n) < 0.2
+        after = before | (generator.random(n) < gain / 0.8)
+        fresh = before | (after & ~before & (generator.random(n) < kept))
+        for metric, fixed, under in ((ORIGINAL, before, before), ("dsa", after, fresh)):
+            key = line(metric, seed=run, n_attacked=n)
+            rows.append(key | {
+                "accuracy_fixed": fixed.mean(), "accuracy_fixed_linf": fixed[budget].mean(),
+                "accuracy_fresh": under.mean(), "right_fixed": pack(fixed),
+                "right_fresh": pack(under), "within_budget": pack(budget),
+            })  # fmt: skip
+    return fresh_table(rows)
+
+
+@pytest.mark.parametrize(("n", "seeds"), [(100, (0,)), (400, (0, 1, 2))])
+def test_the_interval_of_what_is_left_covers_the_truth_as_often_as_it_says(n, seeds):
+    found = [gain_left(drawn(n, i, 0.5, 0.75, seeds), draws=200) for i in range(60)]
+    covered = np.mean([left.low <= 0.75 <= left.high for left in found])
+    assert 0.85 <= covered <= 1
+    assert np.mean([left.share for left in found]) == pytest.approx(0.75, abs=0.02)
+    widths = [left.high - left.low for left in found]
+    assert 0.01 < np.mean(widths) < 0.35
+
+
+def test_the_share_is_that_of_the_accuracies_in_the_table():
+    table = drawn(200, 3, 0.4, 0.6, seeds=(0, 1))
+    means = table.groupby(table["metric"] != ORIGINAL)[["accuracy_fresh", "accuracy_fixed_linf"]]
+    gain = means.mean().loc[True] - means.mean().loc[False]
+    left = gain_left(table)
+    assert left.share == pytest.approx(gain["accuracy_fresh"] / gain["accuracy_fixed_linf"])
+    assert gain_left(table) == left  # drawn from the seeds
+    assert unpack(table["within_budget"][0]).sum() > 100
+
+
+def test_outcomes_that_are_not_those_of_the_accuracies_are_refused():
+    for column in ("right_fixed", "right_fresh"):
+        with pytest.raises(ValueError, match=f"accuracy_{column[6:]} is not what {column} tells"):
+            fresh_table([line(ORIGINAL), line(**{column: pack(np.arange(100) < 7)})])

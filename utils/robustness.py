@@ -29,7 +29,9 @@ import pandas as pd
 from utils.activations import predict
 from utils.attacks import ATTACKS, pgd
 from utils.model_files import load
+from utils.outcomes import pack, unpack
 from utils.results import KEY, read_csv
+from utils.seeds import rng
 from utils.splits import SPLITS
 from utils.statistics.selection import chosen_points
 from utils.workspace import Workspace, atomic
@@ -40,11 +42,17 @@ if TYPE_CHECKING:
 ORIGINAL = "original"
 """Stands for the metric in the row of the original model, which no metric guided."""
 
+OUTCOMES = ["right_fixed", "right_fresh", "within_budget"]
 COLUMNS = [*KEY, "n_inputs", "n_attacked", "accuracy_clean", "accuracy_fixed",
-           "accuracy_fixed_linf", "accuracy_fresh", "seconds"]  # fmt: skip
+           "accuracy_fixed_linf", "accuracy_fresh", "seconds", *OUTCOMES]  # fmt: skip
 """`n_inputs`: retraining inputs; `n_attacked`: images attacked, and all accuracies are of these:
 as they are, as the adversarial test set has them, of that the ones made within the fresh attack's
-norm and budget (NaN if there are none), and under the fresh attack."""
+norm and budget (NaN if there are none), and under the fresh attack. `OUTCOMES` (see
+`utils.outcomes`) tell which images are right on the fixed inputs and under the fresh attack, and
+which fixed inputs are within the budget: what an interval takes."""
+
+DRAWS = 2000
+"""Samples of a bootstrap."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +194,7 @@ def _weights(path: Path, like: list[np.ndarray]) -> list[np.ndarray]:
 def _measure(
     network: keras.Model, inputs: AttackedInputs, epsilon: float, steps: int, restarts: int,
     seed: int,
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float | str]:  # fmt: skip
     fixed = _right(network, inputs.fixed, inputs.labels)
     linf = np.isin(inputs.attack, [a.id for a in ATTACKS.values() if a.norm == "Linf"])
     began = time.perf_counter()
@@ -199,6 +207,9 @@ def _measure(
         "accuracy_fixed_linf": fixed[linf].mean() if linf.any() else np.nan,
         "accuracy_fresh": fresh.mean(),
         "seconds": seconds,
+        "right_fixed": pack(fixed),
+        "right_fresh": pack(fresh),
+        "within_budget": pack(linf),
     }
 
 
@@ -218,13 +229,20 @@ def fresh_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
     """
     table = pd.DataFrame(rows)
     if set(table.columns) != set(COLUMNS):
-        raise ValueError(f"fresh attacks: expected columns {', '.join(COLUMNS)}")
+        raise ValueError(
+            f"fresh attacks: expected columns {', '.join(COLUMNS)}; a table of an earlier version "
+            "is made anew by step 4.2"
+        )
     clean, fresh = table["accuracy_clean"], table["accuracy_fresh"]
     within = clean.le(1) & fresh.ge(0) & fresh.le(clean) & table["accuracy_fixed"].between(0, 1)
     if not within.all():  # nor is it for NaN
         raise ValueError("fresh attacks: expected accuracies in 0..1, fresh ones at most the clean")
     if table.duplicated(KEY).any():
         raise ValueError("fresh attacks: a row occurs twice")
+    for right, accuracy in (("right_fixed", "accuracy_fixed"), ("right_fresh", "accuracy_fresh")):
+        found = np.array([unpack(text).mean() for text in table[right]])
+        if not np.allclose(found, table[accuracy], atol=1e-9):
+            raise ValueError(f"fresh attacks: {accuracy} is not what {right} tells")
     return table[COLUMNS]
 
 
@@ -255,7 +273,7 @@ def read_fresh(paths: Iterable[str | Path], results: pd.DataFrame) -> pd.DataFra
     tables = []
     for path in paths:
         try:
-            table = fresh_table(read_csv(path, ["dataset", "metric"]))
+            table = fresh_table(read_csv(path, ["dataset", "metric", *OUTCOMES]))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         both = table[table["metric"] != ORIGINAL].merge(chosen, how="left", on=KEY)
@@ -277,34 +295,93 @@ def _in_words(part: pd.DataFrame) -> str:
     columns = ["accuracy_fixed", "accuracy_fixed_linf", "accuracy_fresh"]
     means = part.groupby(part["metric"] != ORIGINAL)[columns].mean()
     before, after = means.loc[False], means.loc[True]
-    gain = after - before
     whole, same, fresh = (f"from {before[c]:.3f} to {after[c]:.3f}" for c in columns)
-    comparable = not np.isnan(gain["accuracy_fixed_linf"])
-    fixed = "accuracy_fixed_linf" if comparable else "accuracy_fixed"
+    comparable = not np.isnan(before["accuracy_fixed_linf"])
     part_of_them = f", on those made within the same budget {same}" if comparable else ""
     said = (
         f"on the fixed inputs retraining takes accuracy {whole}{part_of_them}, under a fresh "
         f"attack {fresh} (means of the chosen networks). "
     )
-    if gain[fixed] < 0.01:
+    left = gain_left(part)
+    if left.least_gain <= 0:
         where = "those within the budget" if comparable else "the fixed inputs"
-        return said + f"There is no gain on {where} that a fresh attack could take away."
-    share = min(max(gain["accuracy_fresh"] / gain[fixed], 0), 1)
+        return said + f"There is no gain beyond chance on {where} that a fresh attack could take."
     means_of = part[part["metric"] != ORIGINAL].groupby("metric", sort=False)["accuracy_fresh"]
     best = means_of.mean()
     where = " within the budget" if comparable else ""
     return said + (
-        f"So {share:.0%} of the gain{where} is left: {_verdict(share)} The highest under a "
+        f"So {left.share:.0%} of the gain{where} is left (95 % interval {left.low:.0%} to "
+        f"{left.high:.0%}, over images): {_verdict(left.low, left.high)} The highest under a "
         f"fresh attack is {best.max():.3f}, with {best.idxmax()}."
     )
 
 
-def _verdict(share: float) -> str:
-    if share < 0.5:
+@dataclass(frozen=True)
+class GainLeft:
+    """How much of the gain on fixed inputs is left under a fresh attack, as a share of 0..1.
+
+    `low` and `high` are its 95 % interval, `least_gain` the lower end of that of the gain itself:
+    where it is not above 0, no share means anything.
+    """
+
+    share: float
+    low: float
+    high: float
+    least_gain: float
+
+
+def gain_left(part: pd.DataFrame, draws: int = DRAWS) -> GainLeft:
+    """The gain under the fresh attack over that on fixed inputs of the same budget.
+
+    Gains are the mean accuracy of the chosen networks minus that of the original model. The
+    interval is that of a percentile bootstrap (Efron and Tibshirani 1993) over the images: each
+    draw takes as many images as there are, with replacement, and of an image all that was measured
+    on it, by all networks. The networks are fixed, so it tells what other test images would say of
+    these networks, not what other seeds or trainings would; seeds are drawn each for itself.
+
+    Parameters
+    ----------
+    part : DataFrame
+        Of `fresh_table`, of one data set and configuration. Where no input is within the budget,
+        all of the fixed inputs count.
+    draws : int
+    """
+    comparable = any(unpack(text).any() for text in part["within_budget"])
+    fresh, fixed = gains = np.zeros((2, draws + 1))  # the first as measured
+    runs = list(part.groupby("seed"))
+    for seed, run in runs:
+        is_original = run["metric"] == ORIGINAL
+        gained = [
+            np.mean([unpack(t) for t in run.loc[~is_original, column]], axis=0)
+            - unpack(run.loc[is_original, column].iloc[0])
+            for column in ("right_fresh", "right_fixed")
+        ]
+        n = len(gained[0])
+        counted = unpack(run["within_budget"].iloc[0]) if comparable else np.ones(n, bool)
+        values = np.stack([gained[0], gained[1] * counted, counted])
+        generator = rng(int(seed), "bootstrap")
+        for draw in range(draws + 1):
+            images = generator.integers(n, size=n) if draw else np.arange(n)
+            one, other, share = values[:, images].mean(axis=1)
+            gains[:, draw] += one, other / share if share else 0
+    gains /= len(runs)
+    least_gain = float(np.quantile(fixed[1:], 0.025))
+    if fixed[0] <= 0 or least_gain <= 0:
+        return GainLeft(np.nan, np.nan, np.nan, min(least_gain, float(fixed[0])))
+    shares = np.clip(fresh / np.maximum(fixed, 1e-12), 0, 1)
+    low, high = np.quantile(shares[1:], [0.025, 0.975])
+    return GainLeft(float(shares[0]), float(low), float(high), least_gain)
+
+
+def _verdict(low: float, high: float) -> str:
+    """What the interval of the share allows to say."""
+    if high < 0.5:
         return (
             "most of what the networks have learned is what the fixed inputs look like, and does "
             "not hold against an attacker who knows them."
         )
-    if share < 0.9:
-        return "the greater part holds against an attacker who knows the networks, but not all."
-    return "what the fixed inputs show holds against an attacker who knows the networks, too."
+    if low >= 0.9:
+        return "what the fixed inputs show holds against an attacker who knows the networks, too."
+    if low >= 0.5:
+        return "the greater part holds against an attacker who knows the networks."
+    return "these images do not tell whether the greater part holds against who knows the networks."
