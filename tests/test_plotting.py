@@ -1,5 +1,8 @@
 """Figures: what is drawn, in which look, and that saved files are whole and repeatable."""
 
+import importlib
+import inspect
+import pkgutil
 from itertools import pairwise
 
 import matplotlib as mpl
@@ -12,6 +15,7 @@ import pytest
 from utils import plotting
 from utils.metrics import METRICS
 from utils.outcomes import pack
+from utils.plotting import fonts
 from utils.statistics import (
     compare_pairs,
     rank_test,
@@ -599,3 +603,80 @@ def test_a_value_equal_to_that_of_the_run_is_drawn_once():
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["5", "10"]
     (band,) = figure.axes[0].patches
     assert band.get_x() < 0 < band.get_x() + band.get_width()
+
+
+# every figure
+
+
+def figure_functions():
+    """Every function of the drawing modules that gives a figure, by its name."""
+    found = {}
+    for module in pkgutil.iter_modules(plotting.__path__):
+        code = importlib.import_module(f"utils.plotting.{module.name}")
+        for name, function in inspect.getmembers(code, inspect.isfunction):
+            gives = inspect.signature(function).return_annotation
+            if function.__module__ == code.__name__ and "Figure" in str(gives):
+                found[name] = function
+    return {name: f for name, f in found.items() if name != "styled"}
+
+
+def test_every_figure_is_drawn_in_the_one_style():
+    functions = figure_functions()
+    assert len(functions) >= 18 and {"attack_norms", "sensitivity", "pareto"} <= set(functions)
+    exported = {n for n in plotting.__all__ if n.islower() and n not in ("metric_style", "save")}
+    assert exported == set(functions)
+    for name, function in functions.items():
+        undecorated = inspect.unwrap(function)
+        assert undecorated is not function, f"{name} lacks @styled"
+        # and it is that decorator: it draws under the style
+        assert function.__code__ is plotting.image_grid.__code__, name
+
+
+NAMES = ["猫", "いぬ", "고양이", "ลิง", "😀 happy", "plain"]
+
+
+CHINESE = ["飛機", "汽車", "鳥", "鹿", "青蛙", "卡車"]
+
+
+@pytest.mark.parametrize("names", [NAMES, CHINESE, ["\x1b"] * 6])
+def test_letters_that_no_font_has_are_no_boxes(names, recwarn, tmp_path, monkeypatch):
+    monkeypatch.setattr(fonts, "FAMILIES", ["DejaVu Sans"])  # as where nothing else is installed
+    fonts._has.cache_clear()
+    y, images = np.arange(6), np.zeros((6, 4, 4, 1))
+    figures = [
+        plotting.class_counts({"training": [1] * 6}, names),
+        plotting.confusion_matrix(y, y, names),
+        plotting.adversarial_examples(images, images, y, y, y, np.array(["FGSM"] * 6), names),
+        plotting.image_grid(images, names),
+        plotting.retraining_curves(table(datasets=(names[0],))),
+        plotting.all_curves(table(datasets=(names[1],))),
+    ]
+    for number, figure in enumerate(figures):
+        shown = " ".join(texts(figure))
+        assert all(map(fonts.can_draw, texts(figure)))
+        assert "that no font on this machine has" in shown
+        assert number > 2 or "class 1" in shown
+        plotting.save(figure, tmp_path, f"figure_{number}")
+    assert not [w for w in recwarn.list if "lyph" in str(w.message) or "font" in str(w.message)]
+    assert names[0].encode("unicode_escape").decode() in " ".join(texts(figures[3]))
+    fonts._has.cache_clear()
+
+
+def test_letters_that_a_font_has_stay(recwarn):
+    names = ["chat", "Ärger", "кошка", "γάτα", "naïve ≤ 3"]
+    figure = plotting.class_counts({"training": [1] * 5}, names)
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == names
+    assert not any("no font" in text for text in texts(figure)) and not recwarn.list
+
+
+def test_an_installed_font_of_the_list_is_used(monkeypatch):
+    """A font that has the letter stands for one with Chinese letters: none comes with the tests."""
+    monkeypatch.setattr(fonts, "FAMILIES", ["cmr10"])
+    fonts._has.cache_clear()
+    assert not fonts.can_draw("кошка")
+    monkeypatch.setattr(fonts, "FAMILIES", ["cmr10", "DejaVu Sans"])
+    fonts._has.cache_clear()
+    assert fonts.can_draw("кошка") and fonts.drawable("кошка") == "кошка"
+    fonts._has.cache_clear()
+    assert plotting.STYLE["font.family"][0] == "DejaVu Sans"
+    assert set(plotting.STYLE["font.family"][1:]) <= set(mpl.font_manager.get_font_names())

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from utils.plotting.data import show_image
+from utils.plotting.fonts import class_labels
 from utils.plotting.style import ADVERSARIAL, BLUE, MUTED, REFERENCE, WIDTH, in_order, styled
 from utils.statistics import metric_name
 
@@ -53,6 +54,7 @@ def adversarial_examples(
         len(names), 3 * per_attack, squeeze=False, figsize=(WIDTH, 0.4 + 1.75 * len(names)),
         gridspec_kw={"wspace": 0.05},
     )
+    named = class_labels(figure, class_names)
     for axis in axes.flat:
         axis.axis("off")
     for row, attack in zip(axes, names, strict=True):
@@ -65,9 +67,9 @@ def adversarial_examples(
             show_image(right, adversarial[i])
             fooled = adversarial_predictions[i] != labels[i]
             before, after = clean_predictions[i], adversarial_predictions[i]
-            left.set_title(_caption("clean", class_names[before]), **_CAPTION)
+            left.set_title(_caption("clean", named[before]), **_CAPTION)
             middle.set_title(f"perturbation\n±{scale:.2g}", **_CAPTION)
-            right.set_title(_caption("adversarial", class_names[after]), **_CAPTION,
+            right.set_title(_caption("adversarial", named[after]), **_CAPTION,
                             color=ADVERSARIAL if fooled else "black")
         row[0].text(-0.08, 0.5, attack, transform=row[0].transAxes, rotation=90, ha="right",
                     va="center", fontsize=10)
@@ -78,9 +80,8 @@ def adversarial_examples(
 _CAPTION = {"fontsize": 8, "loc": "center"}
 
 
-def _caption(kind: str, predicted: object) -> str:
+def _caption(kind: str, name: str) -> str:
     """Kind of image over the predicted class, cut to what fits above an image."""
-    name = str(predicted)
     return f"{kind}\n→ {name if len(name) <= 14 else name[:13] + '…'}"
 
 
@@ -161,7 +162,7 @@ def fresh_attacks(table: pd.DataFrame) -> Figure:
     return figure
 
 
-
+@styled
 def attack_norms(
     norms: Mapping[str, np.ndarray],
     budgets: Mapping[str, float | None],

@@ -12,6 +12,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from utils.plotting.fonts import class_labels
 from utils.plotting.style import BLUE, CLEAN, METRIC_STYLES, WIDTH, styled
 
 _FEW = 12  # classes up to which a confusion matrix shows its counts
@@ -139,7 +140,8 @@ def _class_ticks(
     axis: Axes, class_names: Sequence[str], which: str, room: float = np.inf
 ) -> None:
     """Label the classes, cut at 28 letters, smaller if many, turned if over `room` inches wide."""
-    names = [n if len(n) <= 28 else n[:27] + "…" for n in map(str, class_names)]
+    labels = class_labels(axis.figure, class_names)
+    names = [n if len(n) <= 28 else n[:27] + "…" for n in labels]
     many = len(names) > _FEW
     turned = max(map(len, names)) * 0.09 > room
     ticks = axis.set_xticks if which == "x" else axis.set_yticks

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from utils.plotting.fonts import FAMILIES, make_drawable
 from utils.workspace import atomic
 
 WIDTH = 9.0
@@ -22,7 +23,7 @@ STYLE: dict[str, Any] = {
     "figure.max_open_warning": 0,  # the notebook closes what it has shown
     "figure.constrained_layout.use": True,
     "savefig.dpi": 120,
-    "font.family": "DejaVu Sans",  # ships with matplotlib: same letters on every machine
+    "font.family": FAMILIES,
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
@@ -80,7 +81,10 @@ def in_order(metrics: Iterable[str]) -> list[str]:
 
 
 def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Run a drawing function under `STYLE`, leaving matplotlib's global settings as they were."""
+    """Run a drawing function under `STYLE`, leaving matplotlib's global settings as they were.
+
+    Letters that no font here has are replaced, see `utils.plotting.fonts`.
+    """
 
     @wraps(function)
     def draw(*args: Any, **kwargs: Any) -> Figure:
@@ -88,6 +92,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
             before = set(plt.get_fignums())
             try:
                 figure = function(*args, **kwargs)
+                make_drawable(figure)
                 figure.draw_without_rendering()  # ticks are made late: make them in this style
             except BaseException:
                 for number in set(plt.get_fignums()) - before:  # no half-drawn figure is shown
