@@ -216,7 +216,8 @@ def chosen_in_words(runs: pd.DataFrame) -> str:
     choice = recommend(runs)
     return (
         f"accuracy {choice['original_accuracy']:.3f} -> {choice['accuracy']:.3f} with "
-        f"{choice['metric']}, {choice['n_inputs']:,.0f} inputs ({RULE}, of these metrics)"
+        f"{choice['metric']}, {choice['n_inputs']:,.0f} inputs "
+        "(validation: fewest within one standard error)"
     )
 
 
