@@ -11,6 +11,8 @@ from utils.statistics import (
     against_random,
     answers,
     as_record,
+    chance_in_words,
+    chosen_in_words,
     effects_table,
     mean_interval,
     pairs_table,
@@ -480,7 +482,7 @@ def test_recommend_says_when_guidance_gains_nothing():
     assert choice["metric"] == "random" and "random" not in choice["beats"]
     assert "retraining gains nothing" in text and "100 inputs in random order" in text
     assert "on validation it is within one standard error of the highest" in text
-    assert "(it is the highest, and 1 within that of it)" in text
+    assert "(it is the highest itself; 1 other within that)" in text
     assert "0.300 below no retraining" in text
 
 
@@ -514,9 +516,37 @@ def test_record_is_plain_json():
     assert record["recommendation"]["energy_kwh"] is None and " Wh" not in record["text"]
 
 
+def test_how_large_chance_is():
+    # 905 of 1,000: sqrt(0.905 * 0.095 / 999); nc differs in 195, lsa in 15 and random in 105
+    text = chance_in_words(summarise_runs(advice_runs()))
+    assert text.startswith("**How large chance is.** On the 1,000 validation and adversarial")
+    assert "the standard error of an accuracy is 0.009 (at Distance-based surprise" in text
+    assert "in configuration 1, the highest, 0.905); that of the difference" in text
+    assert "on the same inputs, 0.004 to 0.014." in text and "One seed does not tell" in text
+    two = pd.concat([advice_runs(), advice_runs().assign(seed=1, dataset="digits")])
+    assert "The spread of the seeds is in the latter." in chance_in_words(summarise_runs(two))
+    both = pd.concat([advice_runs(), DSA.assign(dataset="mnist")])
+    text = chance_in_words(summarise_runs(both))
+    assert text.count("standard error of an accuracy") == 2 and "inputs of mnist" in text
+    assert text.count("that of the difference") == 1  # one choice alone has none
+
+
+def test_a_page_announces_what_the_comparison_would_recommend_of_its_curves():
+    runs = summarise_runs(advice_runs())
+    said = chosen_in_words(runs)
+    assert said == ("accuracy 0.500 -> 0.900 with nc, 200 inputs "
+                    "(validation: fewest within one standard error)")  # fmt: skip
+    for configuration, metric in ((1, "dsa, 300"), (2, "lsa, 100")):
+        part = runs[runs["configuration"] == configuration]
+        assert f"with {metric} inputs" in chosen_in_words(part)
+        assert recommend(part)["metric"] == metric[:-5]
+    # not what is merely the highest on validation, nor on the test inputs
+    assert recommend(runs)["highest"] == [1, "dsa"]
+
+
 def test_answers_with_one_run_are_cautious():
     metric, configuration, cost, size = answers(weigh(advice_runs()))
-    assert "there is 1 data set, and the test against random takes 7" in metric["answer"]
+    assert "there is 1 data set, and the test against random takes 7 data sets" in metric["answer"]
     assert metric["verdict"].startswith("cannot tell")  # no uncertainty metric
     assert "no two configurations" in configuration["answer"]  # dsa in one, nc in the other
     assert configuration["verdict"].startswith("cannot tell")

@@ -4,14 +4,7 @@ Every function takes the results table of ``utils.results`` (one row a data set,
 metric, seed and data point) or what another function here returns, and needs nothing else.
 """
 
-from utils.statistics.advice import (
-    chance_in_words,
-    chosen_in_words,
-    metric_name,
-    pareto_front,
-    recommend,
-    unbeaten,
-)
+from utils.statistics.advice import pareto_front, recommend, unbeaten
 from utils.statistics.answers import (
     Evidence,
     answers,
@@ -58,6 +51,7 @@ from utils.statistics.tables import (
     runs_in_words,
     spread_table,
 )
+from utils.statistics.wording import chance_in_words, chosen_in_words, metric_name
 
 __all__ = [
     "ALPHA",

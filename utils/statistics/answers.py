@@ -9,17 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from utils.statistics.advice import (
-    configuration_name,
-    energy,
-    in_words,
-    listed,
-    metric_name,
-    p_value,
-    recommend,
-    seconds,
-    unbeaten,
-)
+from utils.statistics.advice import recommend, unbeaten
 from utils.statistics.significance import (
     ALPHA,
     Pairs,
@@ -30,6 +20,15 @@ from utils.statistics.significance import (
     rank_tests,
 )
 from utils.statistics.summaries import summarise_runs
+from utils.statistics.wording import (
+    configuration_name,
+    energy,
+    in_words,
+    listed,
+    metric_name,
+    p_value,
+    seconds,
+)
 
 UNCERTAINTY = ("deepgini", "softmax_entropy")
 """The metrics that the study recommends, with configuration 2."""
@@ -353,7 +352,7 @@ def _too_few(ranking: Ranking, needed: int, what: str) -> str:
     """A refusal that says what is missing."""
     return (
         f"Of significance nothing can be said: there {'is' if ranking.n == 1 else 'are'} "
-        f"{ranking.blocks}, and {what} takes {needed}."
+        f"{ranking.blocks}, and {what} takes {needed} data sets, or seeds of one data set alone."
     )
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from utils.statistics.advice import metric_name, recommend
+from utils.statistics.advice import recommend
 from utils.statistics.summaries import summarise_runs
+from utils.statistics.wording import metric_name
 
 SETTING = ["parameter", "value", "is_base"]
 _CHOICE = ["original_accuracy", "configuration", "metric", "share", "accuracy"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from utils.statistics.advice import metric_name, p_value, plus_minus
+from utils.statistics.wording import metric_name, p_value, plus_minus
 
 
 def runs_in_words(results: pd.DataFrame) -> str:
