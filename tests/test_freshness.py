@@ -18,6 +18,8 @@ def test_a_job_depends_on_the_modules_it_uses(tmp_path):
     assert "utils.datasets" in used["0.0"]
     assert not any("plotting" in m for id_ in ("0.1", "3-4.1", "4.2") for m in used[id_])
     assert any("plotting" in m for m in used["5.1"])
+    chosen = {m for m in used["3-4.1"] | used["4.2"] if "statistics" in m}
+    assert chosen == {"utils.statistics.selection"}  # how it is worded retrains nothing
     for step in STEPS:
         assert not used[step.id] & {"utils.execution", "utils.scheduling", "utils.reporting"}
     one = code_hashes(write_template(tmp_path / "a.ipynb", "x: int = 1  # a", "print(x)"))

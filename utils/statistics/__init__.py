@@ -13,7 +13,7 @@ from utils.statistics.answers import (
     size_table,
     weigh,
 )
-from utils.statistics.selection import chosen_point, chosen_points
+from utils.statistics.selection import chosen_in_words, chosen_point, chosen_points
 from utils.statistics.sensitivity import (
     sensitivity_in_words,
     sensitivity_table,
@@ -51,7 +51,7 @@ from utils.statistics.tables import (
     runs_in_words,
     spread_table,
 )
-from utils.statistics.wording import chance_in_words, chosen_in_words, metric_name
+from utils.statistics.wording import chance_in_words, metric_name
 
 __all__ = [
     "ALPHA",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from utils.statistics.selection import PAIR, choose, complete
+from utils.statistics.selection import CURVE, PAIR, choose, complete
 from utils.statistics.summaries import mean_interval
 
 
@@ -63,6 +63,18 @@ def unbeaten(table: pd.DataFrame) -> np.ndarray:
     return pareto_front(table, maximise=["chosen_accuracy"], minimise=known)
 
 
+def with_share(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs of `summarise_runs` with ``share``: the chosen point's part of all inputs there are."""
+    pool = runs.groupby(["dataset", "seed"])["final_n_inputs"].transform("max")
+    return runs.assign(share=runs["chosen_n_inputs"] / pool)
+
+
+def points_of(runs: pd.DataFrame) -> pd.DataFrame:
+    """The chosen points of runs `with_share`, for `choose`."""
+    names = {"chosen_val_accuracy": "val_accuracy", "chosen_val_right": "val_right"}
+    return runs[[*CURVE, "share", *names]].rename(columns=names)
+
+
 def recommend(runs: pd.DataFrame) -> dict[str, object]:
     """Name the best trade-off over one or several data sets, from the results alone.
 
@@ -98,10 +110,10 @@ def recommend(runs: pd.DataFrame) -> dict[str, object]:
         If there is no pair to choose.
     """
     datasets = list(dict.fromkeys(runs["dataset"]))
-    table = choose(runs)
+    runs = with_share(runs)
+    table = choose(points_of(runs))
     pair = table.index[0]
-    pool = runs.groupby(["dataset", "seed"])["final_n_inputs"].transform("max")
-    full = complete(runs.assign(share=runs["chosen_n_inputs"] / pool))
+    full = complete(runs)
     numbers = full.select_dtypes("number").columns.difference(["configuration", "seed"])
     per_seed = full.groupby([*PAIR, "seed"])[list(numbers)].mean(skipna=False)
     means = per_seed.groupby(level=[0, 1]).mean(skipna=False)

@@ -106,56 +106,76 @@ def near(rows: pd.DataFrame, best: Mapping) -> np.ndarray:
     return np.array([below <= np.sqrt(square) + ROUNDING for below, square in found], dtype=bool)
 
 
-def complete(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of those (configuration, metric) pairs that every data set and seed has.
+def complete(points: pd.DataFrame) -> pd.DataFrame:
+    """The rows of those (configuration, metric) pairs that every data set and seed has.
 
     Means over other seeds or data sets than those of the rest would not compare.
     """
-    cells = runs["dataset"].nunique() * runs["seed"].nunique()
-    return runs[runs.groupby(PAIR)["seed"].transform("size") == cells]
+    cells = points["dataset"].nunique() * points["seed"].nunique()
+    return points[points.groupby(PAIR)["seed"].transform("size") == cells]
 
 
-def choose(runs: pd.DataFrame) -> pd.DataFrame:
+def choose(points: pd.DataFrame) -> pd.DataFrame:
     """Hold the chosen points of all (configuration, metric) pairs against the most accurate one.
 
     Parameters
     ----------
-    runs : DataFrame
-        What `utils.statistics.summarise_runs` returns. Data sets count alike; a pair that was not
-        run on all of them with every seed is left out, see `complete`.
+    points : DataFrame
+        A row a curve: columns `CURVE`, and of the chosen point ``share`` (of all inputs of its data
+        set), ``val_accuracy`` and ``val_right``. Data sets count alike; a pair that was not run on
+        all of them with every seed is left out, see `complete`.
 
     Returns
     -------
     DataFrame
-        Index ``configuration, metric``; the recommended pair is the first row. ``share``, mean
-        over the runs of the chosen point's part of all inputs of its data set; ``val_accuracy``;
-        ``below``, the highest of these minus it; ``error``, the standard error of that difference,
-        see above; ``near``, whether it is within it. Of equals in inputs, the more accurate on
-        validation comes first; the time that they took has no say, as it differs by chance.
+        Index ``configuration, metric``; the recommended pair is the first row. ``share`` and
+        ``val_accuracy``, means over the runs; ``below``, the highest of these accuracies minus this
+        one; ``error``, the standard error of that difference, see above; ``near``, whether it is
+        within it. Of equals in inputs, the more accurate on validation comes first; the time that
+        they took has no say, as it differs by chance.
 
     Raises
     ------
     ValueError
         If there is no pair to choose.
     """
-    pool = runs.groupby(["dataset", "seed"])["final_n_inputs"].transform("max")
-    runs = complete(runs.assign(share=runs["chosen_n_inputs"] / pool))
-    if runs.empty:
+    points = complete(points)
+    if points.empty:
         raise ValueError(
             "runs: expected a configuration and metric run on every data set with every seed"
         )
-    runs = runs.set_index(["dataset", "seed"])
-    grouped = runs.groupby(PAIR)
-    table = grouped[["share", "chosen_val_accuracy"]].mean()
-    table = table.rename(columns={"chosen_val_accuracy": "val_accuracy"})
+    grouped = points.set_index(["dataset", "seed"]).groupby(PAIR)
+    table = grouped[["share", "val_accuracy"]].mean()
     table = table.sort_values(["val_accuracy", "share"], ascending=[False, True], kind="stable")
-    outcomes = {pair: part["chosen_val_right"] for pair, part in grouped}
+    outcomes = {pair: part["val_right"] for pair, part in grouped}
     best = outcomes[table.index[0]]
     table["below"] = table["val_accuracy"].iloc[0] - table["val_accuracy"]
     table["error"] = [_error(best, outcomes[pair]) for pair in table.index]
     table["near"] = table["below"] <= table["error"] + ROUNDING
     order = ["near", "share", "val_accuracy"]
     return table.sort_values(order, ascending=[False, True, False], kind="stable")
+
+
+def chosen_in_words(results: pd.DataFrame) -> str:
+    """One line for what is recommended among some curves: the announcement of their page.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table, of one data set.
+    """
+    pool = results.groupby(["dataset", "seed"])["n_inputs"].transform("max")
+    points = chosen_points(results.assign(share=results["n_inputs"] / pool))
+    pair = choose(points).index[0]
+    own, all_of_it = (
+        table.set_index(PAIR).loc[[pair], ["point", "n_inputs", "accuracy"]]
+        for table in (points, results)
+    )
+    before = all_of_it.loc[all_of_it["point"] == 0, "accuracy"].mean()
+    return (
+        f"accuracy {before:.3f} -> {own['accuracy'].mean():.3f} with {pair[1]}, "
+        f"{own['n_inputs'].mean():,.0f} inputs (validation: fewest within one standard error)"
+    )
 
 
 def _error(first: pd.Series, second: pd.Series) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from utils.outcomes import unpack
-from utils.statistics.advice import recommend
+from utils.statistics.advice import points_of, with_share
 from utils.statistics.selection import RULE, choose, standard_error
 from utils.statistics.significance import ALPHA, Ranking
 
@@ -72,22 +72,6 @@ def _margin(choice: dict) -> str:
     )
 
 
-def chosen_in_words(runs: pd.DataFrame) -> str:
-    """One line for what `recommend` names among some runs: the announcement of a page.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        What `summarise_runs` returns.
-    """
-    choice = recommend(runs)
-    return (
-        f"accuracy {choice['original_accuracy']:.3f} -> {choice['accuracy']:.3f} with "
-        f"{choice['metric']}, {choice['n_inputs']:,.0f} inputs "
-        "(validation: fewest within one standard error)"
-    )
-
-
 def chance_in_words(runs: pd.DataFrame) -> str:
     """How large chance is on the validation inputs that choose, a sentence a data set.
 
@@ -97,8 +81,8 @@ def chance_in_words(runs: pd.DataFrame) -> str:
         What `summarise_runs` returns.
     """
     sentences = []
-    for dataset, part in runs.groupby("dataset", sort=False):
-        table = choose(part)
+    for dataset, part in with_share(runs).groupby("dataset", sort=False):
+        table = choose(points_of(part))
         best = table.index[table["below"].argmin()]
         own = part[(part["configuration"] == best[0]) & (part["metric"] == best[1])]
         outcomes = own["chosen_val_right"]
