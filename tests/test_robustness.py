@@ -14,7 +14,6 @@ from utils.robustness import (
     ORIGINAL,
     AttackedInputs,
     attack_chosen,
-    chosen_points,
     fresh_table,
     gain_left,
     in_words,
@@ -23,6 +22,7 @@ from utils.robustness import (
     withstands,
     write_fresh,
 )
+from utils.statistics import chosen_points
 from utils.workspace import Workspace
 
 EPSILON, N, PIXELS = 0.1, 300, 6

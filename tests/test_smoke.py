@@ -18,7 +18,8 @@ import pytest
 from tests.conftest import ROOT, run_all
 from utils.metrics import METRICS
 from utils.results import COST, KEY, about_file, read_results
-from utils.robustness import ORIGINAL, chosen_points, read_fresh
+from utils.robustness import ORIGINAL, read_fresh
+from utils.statistics import chosen_points
 from utils.workspace import Workspace, read_json
 
 

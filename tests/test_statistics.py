@@ -533,14 +533,13 @@ def test_how_large_chance_is():
 def test_a_page_announces_what_the_comparison_would_recommend_of_its_curves():
     results = advice_runs()
     said = chosen_in_words(results)
-    assert said == ("accuracy 0.500 -> 0.900 with nc, 200 inputs "
-                    "(validation: fewest within one standard error)")  # fmt: skip
+    assert said == "accuracy 0.500 -> 0.900, recommended here: nc, 200 inputs"
     for configuration, metric in ((1, "dsa, 300"), (2, "lsa, 100")):
         part = results[results["configuration"] == configuration]
-        assert f"with {metric} inputs" in chosen_in_words(part)
+        assert f"recommended here: {metric} inputs" in chosen_in_words(part)
         assert recommend(summarise_runs(part))["metric"] == metric[:-5]
     two = pd.concat([results, results.assign(seed=1, accuracy=results["accuracy"] + 0.02)])
-    assert "accuracy 0.510 -> 0.910 with nc, 200 inputs" in chosen_in_words(two)
+    assert "accuracy 0.510 -> 0.910, recommended here: nc, 200 inputs" in chosen_in_words(two)
     # not what is merely the highest on validation, nor on the test inputs
     assert recommend(summarise_runs(results))["highest"] == [1, "dsa"]
 

@@ -173,8 +173,8 @@ def chosen_in_words(results: pd.DataFrame) -> str:
     )
     before = all_of_it.loc[all_of_it["point"] == 0, "accuracy"].mean()
     return (
-        f"accuracy {before:.3f} -> {own['accuracy'].mean():.3f} with {pair[1]}, "
-        f"{own['n_inputs'].mean():,.0f} inputs (validation: fewest within one standard error)"
+        f"accuracy {before:.3f} -> {own['accuracy'].mean():.3f}, recommended here: {pair[1]}, "
+        f"{own['n_inputs'].mean():,.0f} inputs"
     )
 
 
