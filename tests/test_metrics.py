@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import entropy, gaussian_kde
 from sklearn.covariance import ledoit_wolf_shrinkage
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from utils.metrics import METRICS, score_all
 from utils.metrics.checks import CHUNK_BYTES
 from utils.metrics.coverage import neuron_coverage
-from utils.metrics.kde import _ledoit_wolf
+from utils.metrics.kde import _ledoit_wolf, fitting_threads
 from utils.metrics.neighbours import Points, nearest, power_of_two_scale
 from utils.metrics.surprise import dsa, lsa
 from utils.metrics.uncertainty import deepgini, softmax_entropy
@@ -318,6 +319,32 @@ def test_lsa_equals_scipy(dtype):
         lsa_by_scipy(train, train_classes, traces, classes),
         rtol=1e-10,
     )
+
+
+@pytest.mark.parametrize(
+    ("n_train", "n", "neurons", "n_classes"),
+    [(15_000, 3_000, 24, 43), (1_000, 300, 3, 10), (600, 2_000, 8, 2), (200, 40, 1, 1)],
+)
+def test_lsa_equals_scipy_at_any_size(n_train, n, neurons, n_classes):
+    train, train_classes, traces, classes = clusters(n_train, n, neurons, n_classes)
+    expected = np.empty(n)
+    for label in np.unique(classes):
+        kde = gaussian_kde(train[train_classes == label].T)
+        expected[classes == label] = -kde.logpdf(traces[classes == label].T)
+    np.testing.assert_allclose(lsa(train, train_classes, traces, classes), expected, rtol=1e-9)
+
+
+def test_small_products_stay_on_one_thread_and_large_ones_do_not():
+    """With a second thread, 43 classes of 350 traces took twice SciPy's time on a busy machine."""
+
+    def threads():
+        return max(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+
+    with threadpool_limits(2, user_api="blas"):
+        for multiplications, expected in ((0, 1), (349 * 94 * 24, 1), (2e9, 2)):
+            with fitting_threads(multiplications):
+                assert threads() == expected
+            assert threads() == 2
 
 
 def test_lsa_stays_finite_where_the_density_underflows():

@@ -1,0 +1,62 @@
+"""One rule for the chosen point, wherever it is asked for."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.test_results import row
+from utils.curve import Curve
+from utils.outcomes import pack
+from utils.results import results_table
+from utils.statistics import chosen_point, chosen_points, summarise_runs
+from utils.statistics.selection import near
+
+CURVES = [  # accuracies on validation, point 0 first; the chosen point
+    ([0.9, 0.5, 0.7, 0.7], 2),
+    ([0.1, 0.8, 0.6, 0.8], 1),
+    ([0.5, 0.1, 0.2, 0.3], 3),
+    ([1.0, 0.0, 0.0, 0.0], 1),
+]
+
+
+def rows_of(accuracies, metric="dsa"):
+    return [
+        row(p, metric, val_accuracy=a, val_right=pack(np.arange(10) < 10 * a), accuracy=1 - a)
+        for p, a in enumerate(accuracies)
+    ]
+
+
+@pytest.mark.parametrize(("accuracies", "point"), CURVES)
+def test_every_part_chooses_the_same_point(accuracies, point, tmp_path):
+    rows = rows_of(accuracies)
+    assert chosen_point(rows) == chosen_point(rows[::-1]) == point
+    table = results_table(rows)
+    assert chosen_points(table)["point"].tolist() == [point]
+    runs = summarise_runs(table)
+    assert runs["chosen_point"].tolist() == [point]
+    assert runs["chosen_val_right"].tolist() == [rows[point]["val_right"]]
+    curve = Curve(None, "s", "best", tmp_path, "c2_dsa")  # and its network is the one kept
+    curve.rows = {r["point"]: r for r in rows}
+    assert curve._wanted() == {point}
+
+
+def test_each_curve_has_its_own_chosen_point_whatever_the_index():
+    curves = zip("abcd", CURVES, strict=True)
+    table = pd.concat([results_table(rows_of(a, metric)) for metric, (a, _) in curves])
+    assert chosen_points(table)["point"].tolist() == [point for _, point in CURVES]
+
+
+@pytest.mark.parametrize(
+    ("right", "expected"),
+    [
+        ([1] * 8 + [0] * 2, True),  # the same
+        ([1] * 7 + [0] * 3, True),  # one input less: 0.1, the standard error is 0.1
+        ([1] * 6 + [0] * 4, False),  # two less, all one way: 0.2 and 0.133
+        ([0, 0, 0] + [1] * 6 + [1], True),  # 0.1 below, but five differ: 0.233
+        ([1] * 10, True),  # above it
+        ([0] * 10, False),
+    ],
+)
+def test_what_is_near(right, expected):
+    best = {"val_right": pack([1] * 8 + [0] * 2)}
+    assert near(pd.DataFrame({"val_right": [pack(right)]}), best).tolist() == [expected]
