@@ -11,6 +11,7 @@ import pytest
 from tests.test_results import row
 from utils import curve, models, retraining
 from utils.curve import Curve, provenance_of, signature_of
+from utils.outcomes import unpack
 from utils.provenance import checksum, facts
 from utils.results import COST
 from utils.retraining import (
@@ -405,6 +406,7 @@ def test_quality_of_point_0_by_hand(data, model, trainer, order):
     x, y = validation(data)
     val = model.predict(x, verbose=0)
     assert row["val_accuracy"] == pytest.approx(np.mean(val.argmax(axis=1) == y))
+    assert np.array_equal(unpack(row["val_right"]), val.argmax(axis=1) == y)
     # One mean over all 30 + 23 inputs, not the mean of two means.
     assert row["val_loss"] == pytest.approx(-np.log(val[np.arange(53), y]).mean(), rel=1e-4)
 
