@@ -18,7 +18,8 @@ two points differ on input :math:`i` of :math:`n`, its square is
 Over several seeds of a data set, the mean of these over the seeds is taken, not a smaller one, as
 the seeds share their images; to it is added the variance of the mean difference over the seeds
 (:math:`s^2 / S` for :math:`S` seeds; unknown, and left out, for one). Data sets are independent:
-their squares are added and divided by the square of their number.
+their squares are added and divided by the square of their number. Inputs count as independent, too,
+though an adversarial input has much in common with the image that it was made from.
 """
 
 from __future__ import annotations
