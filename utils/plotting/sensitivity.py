@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -70,7 +72,7 @@ def _panel(axis: Axes, runs: pd.DataFrame, to_random: bool) -> None:
     if not to_random:
         before = runs.groupby("value")["original_accuracy"].mean()[values]
         axis.plot(before.to_numpy(), ":", color=REFERENCE, linewidth=1.3, label="original model")
-    axis.set_xticks(range(len(values)), values)
+    axis.set_xticks(range(len(values)), [fill(value, 18) for value in values])
 
 
 def _line(metric: str) -> dict[str, object]:
