@@ -122,7 +122,8 @@ def connect(cluster: Cluster) -> Iterator[Client]:
     if cluster.scheduler:
         import cloudpickle
 
-        for module in (worker, forkserver, environment):  # the workers get them, instead of importing them
+        # The workers get them, instead of importing them.
+        for module in (worker, forkserver, environment):
             cloudpickle.register_pickle_by_value(module)
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
         try:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
