@@ -31,7 +31,7 @@ def pooled(tmp_path):
     [
         (["0", "1"], "", None),
         (["0.0"], "", None),
-        (["0.1", "1.1"], "last", None),
+        (["0", "1.1"], "last", None),
         (["0", "1"], "lost", "no layer 'lost'"),
         (["0.0", "0.1"], "Last", "no layer 'Last'"),
         (["0", "1", "2"], "last", None),

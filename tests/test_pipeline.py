@@ -168,7 +168,7 @@ def test_the_path_of_a_model_may_hold_an_equals_sign(here, text, path):
 @pytest.mark.parametrize(
     ("text", "datasets", "message"),
     [
-        ("digits=b.keras", ["digits"], "and means b.keras for digits, too; write --model digits=./"),
+        ("digits=b.keras", ["digits"], "means b.keras for digits, too; write --model digits=./"),
         ("a=c.keras", ["digits"], "--model a: not among --datasets"),
         ("a=b.keras", ["digits", "mnist"], "--model a: not among --datasets"),
         ("~nobody-at-all/a=b", ["digits"], "--model ~nobody-at-all/a: not among"),
