@@ -109,7 +109,7 @@ def _address(scheduler: str) -> str:
 async def _identity(scheduler: str) -> str:
     """What an address says that it is."""
     async with asyncio.timeout(REACH_SECONDS), rpc(scheduler, timeout=REACH_SECONDS) as there:
-        return (await there.identity(n_workers=0))["type"]
+        return (await there.identity())["type"]
 
 
 @contextmanager
