@@ -13,10 +13,15 @@ from typing import NoReturn
 
 if __name__ == "__main__":  # Ctrl-C while the modules below load: there is nothing to stop yet
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # with Python's option -P, too
+    from utils.environment import start_over
+
+    start_over()
 
 from utils import checks
 from utils.attacks import ATTACKS
 from utils.console import Console, closing_table, plan_table
+from utils.dask_defaults import use_defaults
 from utils.datasets import DATASETS
 from utils.freshness import UP_TO_DATE, states_of, verified
 from utils.lock import Lock, Locked
@@ -190,6 +195,7 @@ def main() -> int:
         plan_table(jobs, states_of(jobs, rule_of(options)))
         return 0
     if options.scheduler:
+        use_defaults()
         from utils.cluster import ClusterError, reach
 
         try:
@@ -220,6 +226,7 @@ def run_jobs(everything: list, jobs: list, lock: Lock, options: argparse.Namespa
     code = 0
     waiting = [job for job in jobs if states[job.name] != UP_TO_DATE]
     if waiting:
+        use_defaults()
         from utils.cluster import ClusterError, ClusterLost
         from utils.scheduling import run  # imports Dask, which an up-to-date run can do without
 

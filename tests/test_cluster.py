@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -15,6 +19,7 @@ from distributed import Client
 
 from tests.conftest import ROOT, run_all
 from tests.notebooks import make_job, printed, run_jobs
+from utils import cluster
 from utils.cluster import Cluster, ClusterError, ClusterLost
 from utils.freshness import status
 from utils.results import COST, read_results
@@ -27,12 +32,13 @@ class Dask:
 
     def __init__(self, folder):
         self.folder, self.file = folder, folder / "scheduler.json"
-        self.processes = {"scheduler": self._start("scheduler", "--port", "0")}
+        options = ("--port", "0", "--dashboard-address", ":0")
+        self.processes = {"scheduler": self._start("scheduler", *options)}
         self.address = self._wait(lambda: self.file.exists() and read_json(self.file)["address"])
 
     def worker(self, name, *options, **environment):
         """Start a worker and wait until the scheduler knows it."""
-        words = ["--nthreads", "1", "--no-nanny", "--name", name, *options]
+        words = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--name", name, *options]
         self.processes[name] = self._start("worker", *words, **environment)
         with Client(self.address, set_as_default=False) as client:
             self._wait(lambda: name in [w["name"] for w in self._workers(client)])
@@ -53,7 +59,7 @@ class Dask:
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *options]
         with open(self.folder / f"{kind}.log", "ab") as log:
             return subprocess.Popen(
-                [*command, "--scheduler-file", str(self.file), "--no-dashboard"],
+                [*command, "--scheduler-file", str(self.file)],
                 cwd=self.folder, env={**os.environ, **environment}, stdout=log, stderr=log,
             )  # fmt: skip
 
@@ -112,7 +118,9 @@ def test_workers_share_the_jobs_and_import_nothing_of_the_project(tmp_path, dask
     said = []
     outcomes = run_jobs(*jobs, cluster=Cluster(scheduler=dask.address), say=said.append)
     assert {o.state for o in outcomes.values()} == {"done"}
-    assert said == [f"Dashboard: http://{said[0].partition('//')[2]}"]
+    (line,) = said
+    with urllib.request.urlopen(line.removeprefix("Dashboard: "), timeout=10) as page:
+        assert page.status == 200
     with Client(dask.address, set_as_default=False) as client:
         imported = client.run(lambda: [m for m in sys.modules if m.split(".")[0] == "utils"])
         servers = client.run(lambda: len(psutil.Process().children()))
@@ -140,6 +148,64 @@ def test_a_job_whose_worker_is_lost_runs_again_on_another(tmp_path, dask):
     assert outcomes[job.name].state == "done" and printed(job) == ["second"]
     assert any(line.startswith(f"A worker is lost; {job.name} goes on on tcp") for line in said)
     assert gone(kernels)
+
+
+def test_a_run_without_workers_says_so_and_goes_on_with_the_next(tmp_path, dask):
+    dask.worker("a")
+    mark = tmp_path / "pid"
+    job = make_job(tmp_path, "job", LONG.format(mark=str(mark)))
+    said, shown = [], []
+
+    def kill(outcomes, running):
+        if "a" in dask.processes and kernel_of(mark):
+            assert list(running) == [job.name]
+            dask.kill("a")
+            del dask.processes["a"]
+        elif "a" not in dask.processes and "b" not in dask.processes:
+            shown.append(list(running))
+            if any(line.startswith("No worker is left: ") for line in said):
+                dask.worker("b")
+
+    outcomes = run_jobs(job, cluster=Cluster(scheduler=dask.address), on_poll=kill, say=said.append)
+    assert outcomes[job.name].state == "done"
+    assert shown[-1] == [] and len(shown) < 5  # the job is not shown as running
+    assert any(line.startswith("A worker is there again (tcp://") for line in said)
+    assert sum(line.startswith("No worker is left: ") for line in said) == 1
+
+
+def test_a_run_whose_workers_stay_away_ends(tmp_path, dask, monkeypatch):
+    monkeypatch.setattr(cluster, "REMIND_SECONDS", 1)
+    monkeypatch.setattr(cluster, "GIVE_UP_SECONDS", 5)
+    dask.worker("a")
+    mark = tmp_path / "pid"
+    job = make_job(tmp_path, "job", LONG.format(mark=str(mark)))
+    said = []
+
+    def kill(outcomes, running):
+        if not said[1:] and mark.exists() and mark.read_text():  # after the dashboard's address
+            dask.kill("a")
+
+    with pytest.raises(ClusterLost, match=r"no worker has been left for .* the same command goes"):
+        run_jobs(job, cluster=Cluster(scheduler=dask.address), on_poll=kill, say=said.append)
+    assert any("still waiting" in line for line in said)
+    assert status(job).reason == "was interrupted"
+
+
+def test_a_worker_that_is_not_fit_is_none(monkeypatch):
+    """Of three that come and go; against a scheduler that is played."""
+    fit, unfit = {"resources": {"run": 1}}, {"resources": {"another run": 1}}
+    scenes = iter([{"a": fit, "b": unfit}, {"b": unfit}, {"b": unfit}, {}, {"c": fit}, {}])
+    client = SimpleNamespace(
+        status="running", scheduler_info=lambda n_workers: {"workers": next(scenes)}
+    )
+    said = []
+    watch = cluster.Watch(client, Cluster(scheduler="tcp://h:1"), "run", said.append)
+    assert [watch.addresses() for _ in range(3)] == [{"a"}, set(), set()]
+    assert len(said) == 1 and "dask worker tcp://h:1" in said[0] and "60 minutes" in said[0]
+    assert [watch.addresses() for _ in range(2)] == [set(), {"c"}]
+    assert said[1:] == ["A worker is there again (c); the run goes on."]
+    client.status = "connecting"  # to the scheduler, which says itself that it is gone
+    assert watch.addresses() == set() and len(said) == 2
 
 
 @pytest.mark.parametrize("rule", ["content", "force"])
@@ -266,12 +332,88 @@ def test_a_worker_that_does_not_see_the_files_is_refused(tmp_path):
         assert message in Site(**{**sees, "versions": {}, **change}).refusal()
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense"])
-def test_a_scheduler_that_is_not_there_is_refused(tmp_path, address):
-    result = run_all("--workspace", tmp_path / "w", "--scheduler", address)
-    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
-    assert f"--scheduler {address}: can't connect" in result.stderr
-    assert not (tmp_path / "w").exists()
+def silent(connection):
+    time.sleep(60)
+
+
+def hangs_up(connection):
+    pass
+
+
+def ssh(connection):
+    connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+    time.sleep(60)
+
+
+def zeros(connection):
+    while True:
+        connection.sendall(bytes(1000))
+        time.sleep(0.01)
+
+
+def tls(connection):
+    connection.recv(100)
+    connection.sendall(b"\x15\x03\x03\x00\x02\x02\x46")  # alert: it speaks no such protocol
+
+
+def web(connection):
+    connection.recv(1000)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.fixture
+def server(request):
+    """The port of a server that answers every connection as a function does."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=one, args=listening.accept()[:1], daemon=True).start()
+
+        def one(connection):
+            with contextlib.suppress(OSError), connection:
+                request.param(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "tls"])
+@pytest.mark.parametrize("server", [silent, hangs_up, ssh, zeros, tls, web], indirect=True)
+def test_somebody_else_at_the_address_is_refused(server, protocol):
+    began = time.monotonic()
+    with pytest.raises(ClusterError) as error:
+        cluster.reach(f"{protocol}://127.0.0.1:{server}")
+    assert time.monotonic() - began < cluster.REACH_SECONDS + 3
+    line = str(error.value)
+    assert line.startswith(f"--scheduler {protocol}://127.0.0.1:{server}: can't connect (")
+    assert len(line.splitlines()) == 1 and "dask scheduler" in line
+
+
+def test_other_addresses_of_a_cluster_are_refused_in_one_line(tmp_path, dask):
+    dask.worker("a")
+    with Client(dask.address, set_as_default=False) as client:
+        (worker,) = client.scheduler_info(n_workers=-1)["workers"]
+        dashboard = client.dashboard_link
+    host, _, port = dashboard.removesuffix("/status").rpartition(":")
+    said = {
+        worker: "is the address of a Worker, expected that of its scheduler",
+        dashboard: "unknown address scheme 'http'",
+        f"tcp{host.removeprefix('http')}:{port}": "can't connect",
+        "tcp://127.0.0.1:1": "can't connect ([Errno 111] Connection refused)",
+        "nonsense": "can't connect (missing port number",
+        "tls" + dask.address.removeprefix("tcp"): "can't connect (TLS expects",
+    }
+    for address, reason in said.items():
+        began = time.monotonic()
+        result = run_all("--workspace", tmp_path / "w", "--scheduler", address)
+        assert time.monotonic() - began < 25  # of which most is Python's start
+        assert result.returncode == 2 and len(result.stderr.splitlines()) == 1, result.stderr
+        assert result.stderr.startswith(f"run_all.py: --scheduler {address}: ")
+        assert reason in result.stderr and result.stdout == ""
+        assert not (tmp_path / "w").exists()
+    cluster.reach(dask.address.removeprefix("tcp://"))  # the protocol may be left out
 
 
 def test_curves_on_two_workers_one_of_them_killed_give_the_same_table(tmp_path, dask):

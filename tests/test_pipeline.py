@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+from tests.conftest import run_all
 from utils import checks
 from utils.parameters import ParameterError
 from utils.pipeline import plan, steps_named
@@ -92,6 +94,90 @@ def test_where_no_network_is_kept_none_is_attacked(tmp_path):
                    for o in j.outputs)  # fmt: skip
     with pytest.raises(ParameterError, match=r"--steps: 4.2 attacks .* keep_models is none"):
         checks.inputs(jobs, [], "content")
+
+
+@pytest.mark.parametrize("split_metrics", [False, True])
+@pytest.mark.parametrize("keep", ["none", "best", "all"])
+def test_what_was_made_of_networks_that_go_goes_too(tmp_path, keep, split_metrics):
+    """By the jobs of step 3-4.1, where no step 4.2 would make it anew; and nothing besides."""
+    settings = {"digits": {"metrics": ["dsa", "nc"]}}
+    before = {j.step.id: j for j in jobs_for(tmp_path, configurations=[2], settings=settings)}
+    attacked = before["4.2"]
+    paths = [attacked.file(".html"), attacked.file(".json")]
+    names = [name.replace(".*", ".svg") for name in attacked.outputs]
+    paths += [tmp_path / name for name in names]
+    other = tmp_path / "reports" / "digits" / "seed-0" / "4.2.1-digits-attacking.html"
+    results = tmp_path / before["3-4.1"].outputs[0]
+    for path in [*paths, other, results]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    settings["digits"]["keep_models"] = keep
+    jobs = jobs_for(
+        tmp_path, configurations=[2], settings=settings, split_metrics=split_metrics
+    )
+    for job in jobs:
+        job.remove_outdated()
+    assert {path.exists() for path in paths} == {keep != "none"}
+    assert other.exists() and results.exists()
+
+
+def test_networks_no_longer_kept_do_not_stop_the_comparison(tmp_path):
+    options = ["--preset", "smoke", "--configurations", 3, "--metrics", "random",
+               "--attacks", "fgsm", "--workspace", tmp_path]  # fmt: skip
+    assert run_all(*options).returncode == 0
+    fresh = Workspace(tmp_path).fresh_attack("digits", 0, 3)
+    assert fresh.exists()
+    result = run_all(*options, "--set", "keep_models=none", "points=3")
+    assert result.returncode == 0, result.stdout
+    page = (tmp_path / "reports" / "5.2-comparison.html").read_text()
+    assert "No network was attacked" in page and not fresh.exists()
+    assert "4.2.3-digits" not in (tmp_path / "reports" / "index.html").read_text()
+    assert run_all(*options, "--set", "points=3").returncode == 0
+    assert fresh.exists()  # made anew when the networks are kept again
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a=b.keras", "digits=b.keras", "b.keras", "lr=0.1,epochs=5.h5"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "run=1").mkdir()
+    (tmp_path / "run=1" / "net.keras").write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("a=b.keras", "a=b.keras"),
+        ("lr=0.1,epochs=5.h5", "lr=0.1,epochs=5.h5"),
+        ("run=1/net.keras", "run=1/net.keras"),
+        ("./digits=b.keras", "digits=b.keras"),
+        ("digits=a=b.keras", "a=b.keras"),
+        ("digits=./digits=b.keras", "digits=b.keras"),
+        ("digits=./b.keras", "b.keras"),
+        ("digits=none.keras", "none.keras"),
+        ("b.keras", "b.keras"),
+    ],
+)
+def test_the_path_of_a_model_may_hold_an_equals_sign(here, text, path):
+    found = checks.paths_of("--model", [text], ["digits"], unnamed=True)
+    assert found == {"digits": str(here / path)}
+
+
+@pytest.mark.parametrize(
+    ("text", "datasets", "message"),
+    [
+        ("digits=b.keras", ["digits"], "means b.keras for digits, too; write --model digits=./"),
+        ("a=c.keras", ["digits"], "--model a: not among --datasets"),
+        ("a=b.keras", ["digits", "mnist"], "--model a: not among --datasets"),
+        ("~nobody-at-all/a=b", ["digits"], "--model ~nobody-at-all/a: not among"),
+        ("\0=b", ["digits"], "not among --datasets"),
+    ],
+)
+def test_what_else_an_equals_sign_may_mean_is_said(here, text, datasets, message):
+    with pytest.raises(ParameterError, match=re.escape(message)):
+        checks.paths_of("--model", [text], datasets, unnamed=True)
 
 
 def test_variants_repeat_the_run_up_to_retraining_and_are_compared(tmp_path):

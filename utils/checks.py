@@ -54,13 +54,21 @@ def paths_of(
 ) -> dict[str, str]:
     """``NAME=PATH`` texts as a mapping of names to absolute paths.
 
-    With `unnamed`, a path alone will do where there is only one data set.
+    With `unnamed`, a path alone will do where there is only one data set. A path with a "=" in it
+    is one if there is such a file, and what stands before the "=" is no data set.
     """
     found = {}
     for text in texts:
         name, separator, path = text.partition("=")
-        if unnamed and not separator and len(datasets) == 1:
-            name, separator, path = datasets[0], "=", text
+        if unnamed and len(datasets) == 1:
+            is_file = separator and _is_file(text)
+            if is_file and name in datasets:
+                raise ParameterError(
+                    f"{option} {text}: is the name of a file, and means {path} for {name}, too; "
+                    f"write {option} {name}=./{text} or {option} {name}=./{path}"
+                )
+            if is_file or not separator:
+                name, separator, path = datasets[0], "=", text
         if not (separator and path):
             raise ParameterError(f"{option} {text}: expected NAME=PATH")
         if name not in datasets:
@@ -72,6 +80,14 @@ def paths_of(
             raise ParameterError(f"{option} {name}: given twice")
         found[name] = str(path_of(f"{option} {name}", path))
     return found
+
+
+def _is_file(text: str) -> bool:
+    """Whether a text from the command line is the path of a file."""
+    try:
+        return Path(text).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):  # see `path_of`
+        return False
 
 
 def path_of(option: str, text: str) -> Path:
@@ -173,12 +189,18 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = T
                 f"add {job.step.id} to --steps, or use --trust-existing"
             )
     for root, dataset in dict.fromkeys((j.workspace.root, j.dataset) for j in jobs if j.dataset):
-        own = [job for job in jobs if (job.workspace.root, job.dataset) == (root, dataset)]
-        _dataset(own, rule, thorough)
+        own, planned = (
+            [job for job in which if (job.workspace.root, job.dataset) == (root, dataset)]
+            for which in (jobs, everything)
+        )
+        _dataset(own, planned, rule, thorough)
 
 
-def _dataset(jobs: list[Job], rule: str, thorough: bool) -> None:
-    """Of one data set: enough images for what its jobs ask, and a model that fits them."""
+def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> None:
+    """Of one data set: enough images for what its jobs ask, and a model that fits them.
+
+    `planned` are the jobs of all steps, `jobs` those of the steps asked for.
+    """
     workspace, dataset = jobs[0].workspace, jobs[0].dataset
     first = next((job for job in jobs if job.step.id == "0.0"), None)
     now = status(first, rule).reason if first else UP_TO_DATE
@@ -196,7 +218,7 @@ def _dataset(jobs: list[Job], rule: str, thorough: bool) -> None:
         sizes, shape, n_classes = about["n_images"], about["image_shape"], len(about["class_names"])
     else:
         return
-    _network(jobs, rule, shape, n_classes, thorough)
+    _network(jobs, planned, rule, shape, n_classes, thorough)
     most = min(sizes["train"], sizes["test"])
     attack = next((job.parameters for job in jobs if job.step.id == "1.1"), None)
     n_adversarial = (attack or {}).get("n_adversarial") or most
@@ -238,18 +260,23 @@ def _listed(job: Job) -> tuple[Raw, Plan, Shape]:
 
 
 def _network(
-    jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int, thorough: bool
+    jobs: list[Job],
+    planned: list[Job],
+    rule: str,
+    shape: Sequence[int],
+    n_classes: int,
+    thorough: bool,
 ) -> None:
     """A model of the user's own must fit, and a layer that is named must be there.
 
-    If `thorough`, it is tried whether it expects images resized otherwise, or classes in another
-    order, while raw images are there.
-
-    TensorFlow is started for it only if it will be used.
+    That one can be traced without a name is asked of a model only if a step does so. If `thorough`,
+    it is tried whether it expects images resized otherwise, or classes in another order, while raw
+    images are there. TensorFlow is started for it only if it will be used.
     """
     steps = [job for job in jobs if job.step.id in ("0.0", "0.1", "2.1")]
-    given = {name: value for job in steps for name, value in job.parameters.items()}
-    path, layer = given.get("own_model", ""), given.get("layer", "")
+    given = {job.step.id: job.parameters for job in planned}
+    path = given.get("0.1", {}).get("own_model", "")
+    layer = given.get("2.1", {}).get("layer", "")
     if not (path or layer) or all(status(job, rule).reason in UNCHANGED for job in steps):
         return
     from utils import models
@@ -261,15 +288,17 @@ def _network(
     try:
         if path:
             model = read_own_model(path, shape, n_classes)
-            first = next((job for job in steps if job.step.id == "0.0"), None)
-            there = first and is_at_hand(first.dataset, given["raw"], first.workspace)
-            if thorough and there and not given["accept_weak"]:
-                conventions = {n: given[n] for n in ("resize", "pixel_range", "color_order")}
+            first = next(job for job in planned if job.step.id == "0.0")
+            settings = {**given["0.0"], **given["0.1"]}
+            there = is_at_hand(first.dataset, settings["raw"], first.workspace)
+            if thorough and there and not settings["accept_weak"]:
+                conventions = {n: settings[n] for n in ("resize", "pixel_range", "color_order")}
                 raw, *images = _listed(first)
                 fitted(model, try_raw(model, raw, *images, **conventions), raw.class_folders)
         else:
             plan = models.architecture_for(jobs[0].dataset, shape, n_classes)
             model = models.build(plan, shape, n_classes)
-        trace_tensor(model, layer)
+        if layer or any(job.step.id == "2.1" for job in jobs):
+            trace_tensor(model, layer)
     except FileNotFoundError as error:
         raise ParameterError(str(error)) from None

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from distributed.comm import get_address_host_port, parse_address
+from distributed import rpc
+from distributed.comm import CommClosedError, get_address_host_port
 
-from utils import forkserver, provenance, worker
+from utils import environment, forkserver, provenance, worker
+from utils.dask_defaults import use_defaults
 from utils.lock import Lock
 from utils.worker import Runner, Site, refusal_of
 from utils.workspace import ROOT
 
 if TYPE_CHECKING:
     from distributed import Client
+
+
+REACH_SECONDS = 8
+"""A scheduler that has not answered after so long is taken for none."""
+REMIND_SECONDS = 300
+"""So often it is said that the run still waits for a worker."""
+GIVE_UP_SECONDS = 3600
+"""A run whose workers are all gone ends after so long."""
 
 
 class ClusterError(Exception):
@@ -55,21 +68,48 @@ class Cluster:
 
 
 def reach(scheduler: str) -> None:
-    """Knock at the address of a scheduler; a `Client` would take half a minute to give up.
+    """Ask who is at an address; a `Client` would take half a minute to give up, or not do so.
 
     Raises
     ------
     ClusterError
-        If it is no address, or nobody answers.
+        If it is no address, nobody answers, or somebody who is no scheduler.
     """
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
+    where, address = f"--scheduler {scheduler}", _address(scheduler)
     try:
-        if parse_address(scheduler)[0] in ("tcp", "tls"):
-            with socket.create_connection(get_address_host_port(scheduler), timeout=10):
-                pass
-    except (OSError, ValueError) as error:
-        raise ClusterError(
-            f"--scheduler {scheduler}: can't connect ({error}); start one with: dask scheduler"
-        ) from None
+        use_defaults(own_cluster=True)
+        if address.startswith(("tcp", "tls")):
+            place = get_address_host_port(address, strict=True)
+            socket.create_connection(place, timeout=REACH_SECONDS / 2).close()
+        found = asyncio.run(_identity(address))
+    except TimeoutError:
+        reason = f"no Dask scheduler has answered within {REACH_SECONDS} seconds"
+    except Exception as error:
+        # Whoever is there may answer with anything. A TypeError: there are no keys for TLS.
+        told = isinstance(error, (OSError, ValueError, TypeError))
+        told = told and not isinstance(error, CommClosedError)
+        other = "what answers there is no Dask scheduler, or one that wants tls://"
+        reason = " ".join(str(error).split()) if told else other
+    else:
+        if found == "Scheduler":
+            return
+        raise ClusterError(f"{where}: is the address of a {found}, expected that of its scheduler")
+    raise ClusterError(
+        f"{where}: can't connect ({reason}); expected the address that `dask scheduler` prints, "
+        "such as tcp://HOST:8786, or tls://HOST:8786 with its keys in your Dask configuration"
+    )
+
+
+def _address(scheduler: str) -> str:
+    """With the protocol, which may be left out."""
+    return scheduler if "://" in scheduler else f"tcp://{scheduler}"
+
+
+async def _identity(scheduler: str) -> str:
+    """What an address says that it is."""
+    async with asyncio.timeout(REACH_SECONDS), rpc(scheduler, timeout=REACH_SECONDS) as there:
+        return (await there.identity())["type"]
 
 
 @contextmanager
@@ -78,13 +118,20 @@ def connect(cluster: Cluster) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
 
+    use_defaults(own_cluster=bool(cluster.scheduler))
     if cluster.scheduler:
         import cloudpickle
 
-        for module in (worker, forkserver):  # the workers get them, instead of importing them
+        # The workers get them, instead of importing them.
+        for module in (worker, forkserver, environment):
             cloudpickle.register_pickle_by_value(module)
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
-        with Client(cluster.scheduler, set_as_default=False) as client:
+        try:
+            client = Client(_address(cluster.scheduler), set_as_default=False, timeout=30)
+        except Exception as error:  # it answered a moment ago
+            told = " ".join(str(error).split()) or type(error).__name__
+            raise ClusterError(f"--scheduler {cluster.scheduler}: {told}") from None
+        with client:
             yield client
         return
     dask.config.set(
@@ -121,10 +168,17 @@ def admit(
 ) -> None:
     """Make the workers ready for the run; those that are not fit for it are not used."""
     where = f"--scheduler {cluster.scheduler}"
-    say(f"Dashboard: {client.dashboard_link}")  # if the scheduler was not started without one
+    if link := dashboard(client, cluster):
+        say(f"Dashboard: {link}")
     if cluster.scheduler and not client.scheduler_info()["workers"]:
         say("The scheduler has no workers yet; waiting for the first (Ctrl-C stops).")
-        client.wait_for_workers(1)
+        began = time.monotonic()
+        while not client.scheduler_info()["workers"]:
+            with suppress(TimeoutError):
+                client.wait_for_workers(1, timeout=REMIND_SECONDS)
+                break
+            waited = (time.monotonic() - began) / 60
+            say(f"No worker has come for {waited:.0f} minutes; still waiting (Ctrl-C stops).")
     about = client.get_versions()
     ours = about["client"]["host"]["python"]
     others = {"the scheduler": about["scheduler"]}
@@ -149,3 +203,74 @@ def admit(
                 f"--gpus-per-job {cluster.gpus_per_job}: no worker offers more than {most:g}; "
                 "start workers with --resources GPU=<number>"
             )
+
+
+def dashboard(client: Client, cluster: Cluster) -> str:
+    """The address of the scheduler's dashboard, if it opens from here, else an empty string."""
+    services = client.scheduler_info(n_workers=0)["services"]
+    if "dashboard" not in services:
+        return ""
+    # Ours listens to this machine alone, whatever address the machine has besides.
+    here = f"http://127.0.0.1:{services['dashboard']}/status"
+    link = client.dashboard_link if cluster.scheduler else here
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with suppress(OSError, ValueError), direct.open(link, timeout=3) as answer:
+        return link if answer.status == 200 else ""
+    return ""
+
+
+class Watch:
+    """Looks whether any worker is left that is fit for a run; says it if not, and in the end stops.
+
+    Parameters
+    ----------
+    client : Client
+    cluster : Cluster
+    run_id : str
+    say : callable
+        Called with a line of text.
+    """
+
+    def __init__(
+        self, client: Client, cluster: Cluster, run_id: str, say: Callable[[str], None]
+    ) -> None:
+        self.client, self.cluster, self.run_id, self.say = client, cluster, run_id, say
+        self._alone_since: float | None = None
+        self._said = 0.0
+
+    def addresses(self) -> set[str]:
+        """Of the workers that are there and fit for the run.
+
+        Raises
+        ------
+        ClusterLost
+            If there has been none for `GIVE_UP_SECONDS`.
+        """
+        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        found = {a for a, about in workers.items() if about["resources"].get(self.run_id)}
+        if self.client.status == "running":  # else it is the scheduler that is gone
+            self._judge(found, time.monotonic())
+        return found
+
+    def _judge(self, found: set[str], now: float) -> None:
+        if found:
+            if self._alone_since is not None:
+                self.say(f"A worker is there again ({min(found)}); the run goes on.")
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = self._said = now
+            self.say(
+                "No worker is left: nothing runs until one joins (dask worker "
+                f"{self.cluster.scheduler}). The run waits for {GIVE_UP_SECONDS // 60} minutes; "
+                "Ctrl-C stops it."
+            )
+        elif now - self._alone_since >= GIVE_UP_SECONDS:
+            raise ClusterLost(
+                f"--scheduler {self.cluster.scheduler}: no worker has been left for "
+                f"{(now - self._alone_since) / 60:.0f} minutes; what is finished is kept, start "
+                "workers and the same command goes on from there"
+            )
+        elif now - self._said >= REMIND_SECONDS:
+            self._said = now
+            waited = (now - self._alone_since) / 60
+            self.say(f"No worker for {waited:.0f} minutes; still waiting (Ctrl-C stops).")

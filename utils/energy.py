@@ -17,6 +17,14 @@ _MEASURED = {
     "intel_power_gadget": "Intel Power Gadget, the whole processor",
 }
 
+_DEFAULTS = {
+    "measure_power_secs": 15.0, "force_cpu_power": None, "force_ram_power": None, "pue": 1.0,
+    "wue": 0.0, "force_mode_cpu_load": False, "rapl_include_dram": False, "rapl_prefer_psys": False,
+    "gpu_ids": None, "region": None, "cloud_provider": None, "cloud_region": None,
+    "country_2letter_iso_code": None, "force_carbon_intensity_g_co2e_kwh": None, "metadata": None,
+}  # fmt: skip
+"""CodeCarbon's own."""
+
 
 def process_tree() -> list[psutil.Process]:
     """This process and all that it, or one of its children, has started and that still live."""
@@ -67,7 +75,8 @@ class EnergyTracker:
     Attributes
     ----------
     method : str
-        How the energy is obtained: ``measured (...)``, ``estimated (...)`` or, if CodeCarbon
+        How the energy is obtained, and where this suite computes in place of CodeCarbon what
+        goes into it: ``measured (...)``, ``estimated (...)`` or, if CodeCarbon
         cannot work here, ``not available (reason)``; all energies are NaN then.
     """
 
@@ -78,8 +87,9 @@ class EnergyTracker:
 
             # Its own option for this takes effect only after its first messages.
             logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
-            # What a user's CodeCarbon configuration file could switch on is switched off here:
-            # files, servers, and the lock file that keeps jobs from running side by side.
+            # Whatever a user's CodeCarbon configuration file says: it could switch on files,
+            # servers and the lock file that keeps jobs from running side by side, and give the
+            # processor another power.
             self._tracker = OfflineEmissionsTracker(
                 country_iso_code=country,
                 tracking_mode="process",
@@ -90,6 +100,7 @@ class EnergyTracker:
                 emissions_endpoint=None,
                 electricitymaps_api_token="",
                 log_level="critical",
+                **_DEFAULTS,
             )
             # The first task looks for the hardware, which takes seconds: not in a user's block.
             self._tracker.start_task()
@@ -147,7 +158,8 @@ def _describe(tracker: object) -> str:
             measured = True
             parts.append(f"CPU by {_MEASURED[mode]}")
         elif kind == "CPU" and mode == "cpu_load":
-            parts.append(f"CPU load of this process x {hardware._tdp:g} W TDP")
+            load = "CPU load of this process, by this suite in place of CodeCarbon's samples"
+            parts.append(f"{load}, x {hardware._tdp:g} W TDP")
         elif kind == "CPU":
             parts.append(f"CPU constant, half of {hardware._tdp:g} W TDP")
         elif kind == "GPU":

@@ -228,6 +228,7 @@ def main(
     if status(job, rule, reread=True).up_to_date:
         return 0
     job.remove_fragments()
+    job.remove_outdated()
     if rule == "force" and not before:
         job.forget()
     if job.file(".log").exists():

@@ -90,6 +90,8 @@ class ForkServer:
     ----------
     network : bool
         Whether some job needs TensorFlow. It is imported while the server has nothing else to do.
+    environment : mapping, optional
+        The server's environment variables; by default this process's.
 
     Raises
     ------
@@ -97,7 +99,7 @@ class ForkServer:
         On systems where forking such a process is not known to be safe.
     """
 
-    def __init__(self, network: bool) -> None:
+    def __init__(self, network: bool, environment: Mapping[str, str] | None = None) -> None:
         if sys.platform != "linux":
             raise OSError("processes are forked on Linux only")
         self._connection, theirs = Pipe()
@@ -105,7 +107,7 @@ class ForkServer:
             [sys.executable, "-m", "utils.forkserver", str(theirs.fileno()), str(int(network))],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()], cwd=ROOT,
-            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **_ENVIRONMENT},
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", **(environment or os.environ), **_ENVIRONMENT},
             start_new_session=True,  # Ctrl-C is not for it
         )  # fmt: skip
         theirs.close()
@@ -283,14 +285,15 @@ def _become_kernel(reader: Connection, writer: Connection, parent: int) -> int:
     except EOFError:  # the job ended without a need for it
         return 0
     import numpy as np
-    from ipykernel.kernelapp import IPKernelApp
     from threadpoolctl import threadpool_limits
+
+    from utils.own_kernel import OwnKernel
 
     np.random.seed()  # noqa: NPY002 - or all kernels would draw the same numbers
     threadpool_limits(int(os.environ.get("OMP_NUM_THREADS", "1")))
     sys.argv = ["ipykernel_launcher", *arguments]
     if os.getppid() == parent:  # the job's process; a kernel ends when that does
-        IPKernelApp.launch_instance([*arguments, f"--IPKernelApp.parent_handle={parent}"])
+        OwnKernel.launch_instance([*arguments, f"--IPKernelApp.parent_handle={parent}"])
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The kernels of batch runs: this interpreter's, whatever others are installed."""
+"""The kernels of batch runs: this interpreter's, whatever others are installed or configured."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ForkedKernel:
 
 def kernel_manager(kernel: ForkedKernel | None) -> type[AsyncKernelManager]:
     """A kernel manager that runs this interpreter: in the process of `kernel`, or in a new one."""
-    launcher = [sys.executable, "-m", "ipykernel_launcher"]
+    launcher = [sys.executable, "-m", "utils.own_kernel"]
 
     class ForkedProvisioner(LocalProvisioner):
         async def launch_kernel(self, cmd: list[str], **_: object) -> dict:

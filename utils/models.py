@@ -59,6 +59,16 @@ def start(seed: int = 0, threads: int = 1) -> None:
         import keras
         import tensorflow as tf
 
+    if keras.config.backend() != "tensorflow":
+        raise RuntimeError(
+            f"Keras already runs on {keras.config.backend()}, expected TensorFlow; restart the "
+            "kernel, and call start() before anything else imports Keras"
+        )
+    # Whatever ~/.keras/keras.json says, or who used this kernel before.
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_epsilon(1e-7)
     tf.get_logger().setLevel("ERROR")
     threading = tf.config.threading
     try:

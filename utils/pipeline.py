@@ -72,6 +72,8 @@ class Job:
     """Files that keep what a stopped job had finished, likewise."""
     needs: tuple[str, ...] = ()
     """Names of the jobs that write what it reads."""
+    outdated: tuple[str, ...] = ()
+    """Files of a step that is left out, made from what this job is going to replace."""
 
     @property
     def name(self) -> str:
@@ -103,6 +105,11 @@ class Job:
         """Remove what the job wrote, so that it starts from nothing."""
         for path in set(self.workspace.expand(self.outputs + self.unfinished)):
             path.unlink()
+
+    def remove_outdated(self) -> None:
+        """Remove what would speak of networks that are gone; no step would make it anew."""
+        for path in self.workspace.expand(self.outdated):
+            path.unlink(missing_ok=True)
 
     def remove_fragments(self) -> None:
         """Remove temporary files that a killed run of this job left behind."""
@@ -219,7 +226,13 @@ def _job(
     folder = workspace.reports(d, values["seed"] if "seed" in step.per else None)
     inputs, outputs, unfinished = _files(step, workspace, values, joins)
     report = folder / (step.copy.format(d=d, c=c) + (f"-{part}" if part else ""))
-    return Job(step, workspace, values, report, inputs, outputs, unfinished)
+    outdated: list[Path] = []
+    if step.id == "3-4.1" and values["keep_models"] == "none":  # so there is no step 4.2
+        attacked = next(s for s in STEPS if s.id == "4.2").copy.format(d=d, c=c)
+        outdated = [folder / f"{attacked}.*", workspace.fresh_attack(d, values["seed"], c),
+                    workspace.figures(d, values["seed"]) / f"{d}_c{c}_fresh_attack.*"]  # fmt: skip
+    outdated = tuple(map(workspace.relative, outdated))
+    return Job(step, workspace, values, report, inputs, outputs, unfinished, outdated=outdated)
 
 
 def _files(step: Step, w: Workspace, p: Mapping, joins: bool) -> list[tuple[str, ...]]:

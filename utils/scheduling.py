@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from distributed.comm import CommClosedError
 
-from utils.cluster import Cluster, ClusterLost, admit, connect, site_of
+from utils.cluster import Cluster, ClusterLost, Watch, admit, connect, site_of
 from utils.execution import describe_error, identity, last_words, state_of
 from utils.freshness import UP_TO_DATE
 from utils.lock import Lock
@@ -88,21 +88,23 @@ def run(
             run_id, site_of(lock), any(job.step.network for job in jobs),
             threads if cluster.scheduler else 1,
         )  # fmt: skip
-        begun: set[str] = set()
+        begun: dict[str, str] = {}  # job -> the worker that it runs on
 
         def told(event: tuple[float, dict]) -> None:
             about = event[1]
             if "refused" in about:
                 say(f"Worker {about['worker']} is not used: it {about['refused']}")
-            elif (key := about["begun"]) in begun:
+                return
+            key, where = about["begun"], about["worker"]
+            if key in begun:
                 name = key.removeprefix(f"{run_id} ")
-                say(f"A worker is lost; {name} goes on on {about['worker']}")
-            else:
-                begun.add(key)
+                say(f"A worker is lost; {name} goes on on {where}")
+            begun[key] = where
 
         try:
             admit(client, runner, cluster, say)
             client.subscribe_topic(run_id, told)
+            watch = Watch(client, cluster, run_id, say) if cluster.scheduler else None
 
             def submit(job: Job) -> Future:
                 gpus = cluster.gpus_per_job if job.step.network else 0
@@ -116,7 +118,8 @@ def run(
 
             def poll(outcomes: dict[str, Outcome]) -> None:
                 waiting = [j for j in jobs if j.name not in outcomes]
-                running = [j for j in waiting if f"{run_id} {j.name}" in begun]
+                there = watch.addresses() if watch else set(begun.values())
+                running = [j for j in waiting if begun.get(f"{run_id} {j.name}") in there]
                 running = [j for j in running if state_of(j, run_id) == "running"]
                 on_poll(outcomes, {j.name: last_words(j) for j in running})
                 time.sleep(CLUSTER_POLL_SECONDS if cluster.scheduler else POLL_SECONDS)

@@ -1,8 +1,8 @@
 """A Dask worker's side of a run: a process for each job.
 
 Workers may outlast many runs, on machines of which nothing else is known. So nothing of the project
-is imported on them: this module and the fork server's are sent to them, and what runs a job is the
-checkout that they share with ``run_all.py``, in the job's own process.
+is imported on them: this module and the two that it imports are sent to them, and what runs a job
+is the checkout that they share with ``run_all.py``, in the job's own process.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +24,7 @@ from pathlib import Path
 
 from distributed import Status, Worker, WorkerPlugin, get_worker
 
+from utils.environment import cleaned, empty_folders
 from utils.forkserver import Forked, ForkServer
 
 
@@ -34,7 +37,7 @@ class Task:
     report: str
     """Path of the executed copy without its suffix."""
     environment: Mapping[str, str]
-    """Variables of the job's process that differ from the worker's."""
+    """Variables of the job's process besides those of `utils.environment`."""
     network: bool
     """Whether it needs TensorFlow."""
     gpus: int = 0
@@ -136,12 +139,14 @@ class Runner(WorkerPlugin):
         self._worker = worker
         self._stopped = False
         self._server: ForkServer | None = None
+        self._settings = ""  # a folder in which there are none
         seen = os.environ.get("CUDA_VISIBLE_DEVICES")
         n_gpus = int(worker.state.total_resources.get("GPU", 0))
         self._gpus = seen.split(",") if seen else [str(number) for number in range(n_gpus)]
         if self.refusal:
             worker.log_event(self.name, {"refused": self.refusal, "worker": worker.address})
             return
+        self._settings = tempfile.mkdtemp(prefix="guided-retraining-")
         # Jobs that wait for a fit worker are looked at when one goes from paused to running, not
         # when its resources change.
         worker.status = Status.paused
@@ -181,6 +186,8 @@ class Runner(WorkerPlugin):
                 self._server.close()
         for process in processes:
             _kill(process)
+        if self._settings:
+            shutil.rmtree(self._settings, ignore_errors=True)
 
     @contextmanager
     def _gpus_for(self, task: Task) -> Iterator[dict[str, str]]:
@@ -191,7 +198,8 @@ class Runner(WorkerPlugin):
             gpus, self._gpus = self._gpus[: task.gpus], self._gpus[task.gpus :]
         own = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if task.gpus else {}
         try:
-            yield {**os.environ, **task.environment, **own}
+            known = cleaned(os.environ) | empty_folders(self._settings)
+            yield {**known, **task.environment, **own}
         finally:
             with self._lock:
                 self._gpus += gpus
@@ -213,7 +221,7 @@ class Runner(WorkerPlugin):
     def _fork(self, task: Task, environment: dict) -> Forked:
         """A process forked from one that has the libraries."""
         if not (self._server and self._server.alive):
-            self._server = ForkServer(self.network)
+            self._server = ForkServer(self.network, cleaned(os.environ))
         return self._server.start(task.message, task.file(".log"), environment, task.network)
 
     def _spawn(self, task: Task, environment: dict) -> subprocess.Popen:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -80,15 +81,24 @@ def in_order(metrics: Iterable[str]) -> list[str]:
     return sorted(set(metrics), key=lambda m: (known.index(m) if m in known else len(known), m))
 
 
+@contextmanager
+def own_style() -> Iterator[None]:
+    """A context in which figures are drawn in `STYLE`, whatever a user's matplotlibrc says."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
 def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Run a drawing function under `STYLE`, leaving matplotlib's global settings as they were.
+    """Run a drawing function in `own_style`, leaving matplotlib's global settings as they were.
 
     Letters that no font here has are replaced, see `utils.plotting.fonts`.
     """
 
     @wraps(function)
     def draw(*args: Any, **kwargs: Any) -> Figure:
-        with mpl.rc_context(STYLE):
+        with own_style():
             before = set(plt.get_fignums())
             try:
                 figure = function(*args, **kwargs)
@@ -122,7 +132,7 @@ def save(figure: Figure, folder: str | Path, name: str) -> list[Path]:
     """
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": None}
     paths = [Path(folder) / f"{name}.{suffix}" for suffix in undated]
-    with mpl.rc_context(STYLE):
+    with own_style():
         for path, metadata in zip(paths, undated.values(), strict=True):
             with atomic(path) as temporary:
                 figure.savefig(temporary, metadata=metadata, bbox_inches="tight", pad_inches=0.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -80,10 +81,12 @@ def download_file(url: str, path: Path, md5: str, tell: Tell) -> None:
 def _keras(name: str) -> Callable[[Path, Tell], None]:
     """What Keras downloads, kept as an .npz file with its keys.
 
-    In a process of its own: importing Keras is slow, noisy and for good.
+    In a process of its own: importing Keras is slow, noisy and for good. It looks into Keras's
+    folder in the home, where the data set may lie already, but heeds no settings there.
     """
     script = f"""
-import sys, numpy
+import sys, keras, numpy
+keras.config.set_image_data_format("channels_last")
 from keras.datasets.{name} import load_data
 (a, b), (c, d) = load_data()
 numpy.savez_compressed(sys.argv[1], x_train=a, y_train=b, x_test=c, y_test=d)
@@ -91,7 +94,8 @@ numpy.savez_compressed(sys.argv[1], x_train=a, y_train=b, x_test=c, y_test=d)
 
     def into(folder: Path, tell: Tell) -> None:
         command = [sys.executable, "-c", script, str(folder / f"{name}.npz")]
-        result = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+        home = {name: value for name, value in os.environ.items() if name != "KERAS_HOME"}
+        result = subprocess.run(command, env=home, stderr=subprocess.PIPE, text=True, check=False)
         if result.returncode:
             raise ValueError((result.stderr.strip().splitlines() or ["Keras failed"])[-1])
 

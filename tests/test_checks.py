@@ -1,0 +1,71 @@
+"""What is checked of a network before any work: which layer is traced, and in which network."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+
+from utils import checks, models
+from utils.freshness import Status
+from utils.pipeline import plan, steps_named
+from utils.workspace import Workspace
+
+
+@pytest.fixture
+def pooled(tmp_path):
+    """The file of a network for digits that does not show which layer is its last hidden one."""
+    models.start(seed=0, threads=1)
+    import keras
+
+    layers = [
+        keras.layers.Conv2D(10, 3, name="last"), keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Softmax(),
+    ]  # fmt: skip
+    keras.Sequential([keras.Input((8, 8, 1)), *layers]).save(tmp_path / "pooled.keras")
+    return tmp_path / "pooled.keras"
+
+
+@pytest.mark.parametrize(
+    ("steps", "layer", "message"),
+    [
+        (["0", "1"], "", None),
+        (["0.0"], "", None),
+        (["0", "1.1"], "last", None),
+        (["0", "1"], "lost", "no layer 'lost'"),
+        (["0.0", "0.1"], "Last", "no layer 'Last'"),
+        (["0", "1", "2"], "last", None),
+        (["0", "1", "2"], "", "name the layer to trace"),
+        (["0", "1", "2", "3", "4", "5"], "lost", "no layer 'lost'"),
+    ],
+)
+def test_a_layer_is_asked_for_where_it_is_traced(pooled, tmp_path, steps, layer, message):
+    given = {"digits": {"own_model": str(pooled), "layer": layer, "points": 2}}
+    everything = plan(Workspace(tmp_path / "w"), ["digits"], [0], [2], given)
+    jobs = [job for job in everything if job.step in steps_named(steps)]
+    refused = pytest.raises(ValueError, match=message) if message else nullcontext()
+    with refused:
+        checks.inputs(everything, jobs, "content")
+
+
+@pytest.mark.parametrize(("layer", "fine"), [("last", True), ("conv_1", False), ("x", False)])
+def test_a_layer_is_looked_for_in_the_network_that_is_there(
+    pooled, tmp_path, monkeypatch, layer, fine
+):
+    """Steps 0 and 1 have run, and only later ones are chosen."""
+    given = {"digits": {"own_model": str(pooled), "layer": layer, "points": 2}}
+    place = Workspace(tmp_path / "w")
+    everything = plan(place, ["digits"], [0], [2], given)
+    before = [job.name for job in everything if job.step.id < "2"]
+
+    def status(job, *arguments, **options):
+        known = job.name in before
+        return Status(known, "up to date" if known else "has not run yet")
+
+    monkeypatch.setattr(checks, "status", status)
+    about = {"n_images": dict.fromkeys(("train", "val", "test"), 99), "image_shape": (8, 8, 1),
+             "class_names": list("0123456789")}  # fmt: skip
+    monkeypatch.setattr(checks, "describe", lambda *arguments: about)
+    jobs = [job for job in everything if job.step in steps_named(["2", "3"])]
+    with nullcontext() if fine else pytest.raises(ValueError, match=f"no layer '{layer}'"):
+        checks.inputs(everything, jobs, "content")
