@@ -240,7 +240,7 @@ def _network(jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int) -
     if not (path or layer) or all(status(job, rule).reason in UNCHANGED for job in steps):
         return
     from utils import models
-    from utils.activations import trace_tensor
+    from utils.activations import traced
     from utils.own_model import read_own_model
 
     models.start()
@@ -250,6 +250,6 @@ def _network(jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int) -
         else:
             plan = models.architecture_for(jobs[0].dataset, shape, n_classes)
             model = models.build(plan, shape, n_classes)
-        trace_tensor(model, layer)
+        traced(model, layer)
     except FileNotFoundError as error:
         raise ParameterError(str(error)) from None
