@@ -490,8 +490,9 @@ def test_critical_differences_without_a_difference_or_a_test():
     few = ranks([[1, 2, 3]], [1, 2, 3])
     first, second = plotting.critical_differences({"a": none, "b": few}).axes
     (group,) = lines(first, "_group")
-    np.testing.assert_allclose(group.get_xdata(), [none.ranks.min() - 0.03,
-                                                   none.ranks.max() + 0.03])
+    np.testing.assert_allclose(
+        group.get_xdata(), [none.ranks.min() - 0.03, none.ranks.max() + 0.03]
+    )
     assert not lines(second, "_group") and "no test: it needs 3 blocks" in second.get_title("left")
     assert "configuration 3 (1.00)" in " ".join(text.get_text() for text in second.texts)
 

@@ -123,8 +123,16 @@ def test_bad_layouts_are_explained(names, message):
 
 
 def test_hidden_and_other_files_are_ignored(tmp_path):
-    junk = {".DS_Store": b"", "red/.DS_Store": b"", "red/Thumbs.db": b"", "red/._1.png": b"",
-            "__MACOSX/red/1.png": b"", ".git/red/1.png": b"", "red/notes.txt": b"", "a.csv": b""}
+    junk = {
+        ".DS_Store": b"",
+        "red/.DS_Store": b"",
+        "red/Thumbs.db": b"",
+        "red/._1.png": b"",
+        "__MACOSX/red/1.png": b"",
+        ".git/red/1.png": b"",
+        "red/notes.txt": b"",
+        "a.csv": b"",
+    }
     for path in (write_folder(tmp_path / "in", {**tree(), **junk}),
                  write_zip(tmp_path / "a.zip", {**tree(), **junk})):  # fmt: skip
         raw = open_raw(path)
@@ -317,8 +325,11 @@ def test_names_and_numbers_of_classes_are_the_registrys(tmp_path):
 def test_nothing_understood_is_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.txt").write_text("")
-    for path, message in [("empty", "no images found; expected train/<class>/<image>"),
-                          ("a.txt", "expected a folder, an .npz file"), ("none", "not found")]:
+    for path, message in [
+        ("empty", "no images found; expected train/<class>/<image>"),
+        ("a.txt", "expected a folder, an .npz file"),
+        ("none", "not found"),
+    ]:
         with pytest.raises(ValueError, match=message) as error:
             open_raw(tmp_path / path)
         assert "\n" not in str(error.value)

@@ -68,8 +68,11 @@ def study(tmp_path_factory):
     rows = []
     for point, network in enumerate(networks):
         models.save(network, folder / f"c2_dsa_p{point}.keras")
-        accuracy = right(network, fixed, labels).mean()
-        rows.append(row(point, accuracy_adversarial=accuracy, val_accuracy=[1, 0.6, 0.7][point]))
+        accuracies = {
+            "accuracy_adversarial": right(network, fixed, labels).mean(),
+            "accuracy_clean": right(network, images, labels).mean(),
+        }
+        rows.append(row(point, **accuracies, val_accuracy=[1, 0.6, 0.7][point]))
     return networks, inputs, folder, results_table(rows)
 
 

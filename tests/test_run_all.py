@@ -178,8 +178,12 @@ BAD_INPUT = {
     "model of another": (["--model", "mnist=a.keras"], "--model mnist: not among --datasets"),
     "model as a parameter": (["--set", "own_model=a.keras"], "use --model instead"),
     "classes of gtsrb": (
-        lambda p: ["--datasets", "gtsrb", *folder(p, tree())[2:3],
-                   f"gtsrb={write_folder(p / 'in', tree())}"],
+        lambda p: [
+            "--datasets",
+            "gtsrb",
+            *folder(p, tree())[2:3],
+            f"gtsrb={write_folder(p / 'in', tree())}",
+        ],
         "expected the 43 classes of gtsrb, got 3",
     ),
     "path outside": (
@@ -204,8 +208,7 @@ BAD_INPUT = {
         "save numbers, and class_names as np.array(names, dtype=str)",
     ),
     "array of a pebibyte": (
-        lambda p: [*a_zip(p, "x.npy", 2**50)[:3],
-                   f"mine={(p / 'a.zip').rename(p / 'a.npz')}"],
+        lambda p: [*a_zip(p, "x.npy", 2**50)[:3], f"mine={(p / 'a.zip').rename(p / 'a.npz')}"],
         "unpacks to 1,048,576.0 GiB",
     ),
     "IDX of an exbibyte": (lambda p: idx(p, b"\0\0\x08\x03" + b"\xff" * 12), "GiB"),

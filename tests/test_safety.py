@@ -31,8 +31,22 @@ VALUES = [
     '"); __import__("pathlib").Path("own").touch(); ("', "\n__import__('os').mkdir('own')",
     "{{ 7 * 7 }} {% raw %}", "\\N{BULLET} \\x41", "raw=1 # ", "\u202eevil",
 ]  # fmt: skip
-NAMES = ["$x$", "$\\frac$", "a_b^c", "<b>bold", "<script>alert(1)", "\x1b[2Jcleared",
-         "two\nlines", "\u202etxt.exe", "a" * 300, "&amp;", "-->", "\udcff", "{0}", "größe"]
+NAMES = [
+    "$x$",
+    "$\\frac$",
+    "a_b^c",
+    "<b>bold",
+    "<script>alert(1)",
+    "\x1b[2Jcleared",
+    "two\nlines",
+    "\u202etxt.exe",
+    "a" * 300,
+    "&amp;",
+    "-->",
+    "\udcff",
+    "{0}",
+    "größe",
+]
 
 
 def test_parameters_arrive_in_a_notebook_as_they_are_and_run_no_code(tmp_path, monkeypatch):

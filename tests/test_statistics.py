@@ -431,8 +431,9 @@ def test_answers_agree_with_the_study_beyond_chance():
     gains[2] = {"deepgini": 0.2, "nc": 0.15, "random": 0.1}
     metric, configuration, cost, _ = answers(weigh(study(gains)))
     assert metric["verdict"] == "agrees, beyond chance"
-    assert "Better than random order beyond chance: DeepGini and Neuron coverage." in (
-        metric["answer"]
+    assert (
+        "Better than random order beyond chance: DeepGini and Neuron coverage."
+        in (metric["answer"])
     )
     assert configuration["verdict"] == "agrees, beyond chance"
     assert cost["verdict"].startswith("agrees")

@@ -78,8 +78,7 @@ def traced(model: keras.Model, layer: str) -> tuple[Place, Any]:
     """
     import keras
 
-    single_output(model)
-    found = places(model)
+    output, found = single_output(model), places(model)
     if layer:
         if layer not in found:
             inner = [name for name in found if name.endswith(f"/{layer}")]
@@ -91,7 +90,7 @@ def traced(model: keras.Model, layer: str) -> tuple[Place, Any]:
     for place in tail(model):
         if isinstance(place.operation, keras.layers.Dense):
             return place, place.taken_in[0]
-        if getattr(place.operation, "weights", None):
+        if getattr(place.operation, "weights", None) and place.tensor.shape != output.shape:
             break
     raise ValueError(
         "layer: the model does not end in a dense layer, so name the layer to trace: "

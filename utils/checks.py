@@ -162,10 +162,7 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = T
     needed = {name for job in jobs for name in job.needs} - chosen
     needed_rule = "trust" if rule == "trust" else "content"
     for job in everything:
-        if (
-            job.name in needed
-            and not (now := status(job, needed_rule, thorough)).up_to_date
-        ):
+        if job.name in needed and not (now := status(job, needed_rule, thorough)).up_to_date:
             raise ParameterError(
                 f"--steps: {job.name} is needed but not up to date ({now.reason}); "
                 f"add {job.step.id} to --steps, or use --trust-existing"

@@ -111,14 +111,15 @@ def connect(cluster: Cluster) -> Iterator[Client]:
 def site_of(lock: Lock) -> Site:
     """What workers must see and have, as this process does."""
     return Site(
-        str(ROOT), str(lock.mark), lock.mark.read_text(encoding="utf-8"), worker.code_of(ROOT),
+        str(ROOT),
+        str(lock.mark),
+        lock.mark.read_text(encoding="utf-8"),
+        worker.code_of(ROOT),
         provenance.facts()["packages"] | {n: version(n) for n in ("distributed", "cloudpickle")},
     )
 
 
-def admit(
-    client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]
-) -> None:
+def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]) -> None:
     """Make the workers ready for the run; those that are not fit for it are not used."""
     where = f"--scheduler {cluster.scheduler}"
     say(f"Dashboard: {client.dashboard_link}")  # if the scheduler was not started without one

@@ -82,7 +82,7 @@ def require_same(
     outputs, others = (_outputs(network, images) for network in (model, other))
     same = len(outputs) == len(others) and all(
         one.shape == two.shape
-        and np.allclose(one, two, rtol=tolerance, atol=tolerance * np.abs(one).max(initial=0))
+        and np.allclose(one, two, tolerance, tolerance * _largest(one), equal_nan=True)
         for one, two in zip(outputs, others, strict=True)
     )
     if not same:
@@ -91,6 +91,10 @@ def require_same(
             "a layer has state that Keras does not save. Layers with state that is not trained: "
             f"{', '.join(_with_state(model)) or 'none'}"
         )
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0))
 
 
 def _outputs(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:

@@ -17,7 +17,7 @@ from utils.seeds import rng
 if TYPE_CHECKING:
     import keras
 
-_N_TRIED = 32  # images
+_N_TRIED = 16  # images
 
 
 def kept(model: keras.Model, key: str, make: Callable[[], Any]) -> Any:
@@ -87,6 +87,22 @@ def end_of(model: keras.Model, images: np.ndarray | None = None) -> End:
     return kept(model, "end", lambda: _find(model, some_images(model, images)))
 
 
+def require_repeatable(model: keras.Model, images: np.ndarray | None = None) -> None:
+    """ValueError if a model gives other numbers for the same images when it is asked again."""
+    import keras
+
+    images = some_images(model, images)
+    first, again = (keras.tree.flatten(model(images, training=False)) for _ in range(2))
+    if not all(
+        np.allclose(one, two, rtol=1e-3, atol=1e-6, equal_nan=True)
+        for one, two in zip(first, again, strict=True)
+    ):
+        raise ValueError(
+            "model: gives other numbers for the same images each time; a random layer in it, such "
+            "as Dropout or RandomFlip, is called with training=True; leave that out"
+        )
+
+
 def gives_probabilities(model: keras.Model) -> bool:
     """Whether the model gives probabilities; otherwise it gives logits. See `end_of`."""
     return end_of(model).probabilities
@@ -134,9 +150,11 @@ def _find(model: keras.Model, images: np.ndarray) -> End:
     probabilities = bool(shares and abs(sums - 1).max() <= 5e-3)
     softmax = _softmax_at_the_end(model)
     if probabilities:
-        if softmax:
-            logits = _float32(_before(softmax), outputs.shape[1])
-            if np.allclose(_softmax(logits(images)), outputs, rtol=5e-3, atol=1e-4):
+        before = _before(softmax) if softmax else None
+        if before:
+            logits = _float32(before, outputs.shape[1])
+            found = _softmax(logits(images))
+            if found.shape == outputs.shape and np.allclose(found, outputs, rtol=5e-3, atol=1e-4):
                 return End(True, f"what the soft-max of {softmax.name} takes in", logits)
         return End(True, "the logarithms of its probabilities", _logarithms(model))
     if softmax:
@@ -176,13 +194,13 @@ def _behind(model: keras.Model, softmax: Place) -> str:
     return listed(names[::-1])
 
 
-def _before(softmax: Place) -> Callable[[Any], Any]:
-    """From images to what a soft-max takes in."""
+def _before(softmax: Place) -> Callable[[Any], Any] | None:
+    """From images to what a soft-max takes in; None if it is part of another kind of layer."""
     import keras
 
     layer, body = softmax.operation, softmax.function(softmax.taken_in[0])
     if not isinstance(layer, keras.layers.Dense):
-        return body
+        return None if getattr(layer, "weights", None) else body
 
     def before(images: Any) -> Any:
         features = body(images)
@@ -234,6 +252,8 @@ def _check_logits(
     last = None
     for place in tail(model):
         last = place
+        if getattr(place.operation, "weights", None):
+            break
         values = np.asarray(place.function(place.taken_in[0])(images), np.float32)
         if values.size != outputs.size or not np.array_equal(values.ravel(), outputs.ravel()):
             break  # not one of those that change nothing, such as dropout

@@ -66,7 +66,7 @@ class Place:
         """From images to the values of tensors of the innermost network."""
         import keras
 
-        part, before = keras.Model(self.model.inputs, tensors), self.before
+        part, before = keras.Model(_one(self.model.inputs), _one(tensors)), self.before
 
         def values(images: Any, training: bool = training) -> Any:
             return part(before(images, training) if before else images, training=training)
@@ -114,27 +114,36 @@ def places(
     import keras
 
     found: dict[str, Place] = {}
-    pending, seen = list(model.outputs), set()
-    reached: dict[int, tuple] = {}
-    while pending:
-        tensor = pending.pop()
-        if id(tensor) in seen:
+    for tensor, operation, taken_in in _in_order(model):
+        if not isinstance(operation, keras.Layer):
             continue
-        seen.add(id(tensor))
-        operation, taken_in, _ = _source(tensor)
-        if taken_in:
-            # A layer that is used twice is reached from its last use first.
-            reached[id(operation)] = (tensor, taken_in)
-            pending += taken_in
-    for layer in model.layers:
-        if id(layer) not in reached:
+        place = Place(prefix + operation.name, operation, tensor, taken_in, model, before)
+        if place.name in found:  # used again
             continue
-        tensor, taken_in = reached[id(layer)]
-        place = Place(prefix + layer.name, layer, tensor, taken_in, model, before)
         found[place.name] = place
-        if isinstance(layer, keras.Model):
-            found |= places(layer, place.function(taken_in), f"{place.name}/")
+        if isinstance(operation, keras.Model):
+            found |= places(operation, place.function(taken_in), f"{place.name}/")
     return found
+
+
+def _in_order(model: keras.Model) -> list[tuple[Any, Any, list]]:
+    """The tensors of a network's graph, with what gives them, each after those it is made from."""
+    order, pending, seen = [], [(tensor, False) for tensor in model.outputs], set()
+    while pending:
+        tensor, made = pending.pop()
+        operation, taken_in, _ = _source(tensor)
+        if made:
+            order.append((tensor, operation, taken_in))
+        elif id(tensor) not in seen and taken_in:
+            seen.add(id(tensor))
+            pending.append((tensor, True))
+            pending += [(part, False) for part in reversed(taken_in)]
+    return order
+
+
+def _one(tensors: Any) -> Any:
+    """The only tensor of a list: Keras gives back what is asked for in the form it is asked for."""
+    return tensors[0] if isinstance(tensors, list) and len(tensors) == 1 else tensors
 
 
 def _source(tensor: Any) -> tuple[Any, list, int]:

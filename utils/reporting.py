@@ -41,7 +41,9 @@ def links_between(jobs: Iterable[Job]) -> dict[str, Links]:
             (label, other.report.name, other.file(".html"))
             for label, near in (("previous", place - 1), ("next", place + 1))
             for other in jobs
-            if 0 <= near < len(steps) and other.step is steps[near] and _same_run(job, other)
+            if 0 <= near < len(steps)
+            and other.step is steps[near]
+            and _same_run(job, other)
             and not other.parameters.get("part")
         ]
         result[job.name] = Links(tuple(items))

@@ -146,9 +146,7 @@ def _check_unchanged(path: str | Path) -> None:
 
 def read_csv(path: str | Path, texts: Iterable[str]) -> pd.DataFrame:
     """A CSV file; only an empty cell is missing: a data set may well be called "null" or "NA"."""
-    return pd.read_csv(
-        path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts, str)
-    )
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts, str))
 
 
 def read_results(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:

@@ -79,18 +79,32 @@ def retraining_curves(
         best = curve.loc[curve["mean"].idxmin() if lower_is_better else curve["mean"].idxmax()]
         at = f"{best['x']:,.0f} inputs" if x == "n_inputs" else f"{best['x']:,.3g} s"
         _draw(axis, curve, metric, f"{metric_name(metric)}\nbest {best['mean']:.3f} at {at}")
-        axis.plot(best["x"], best["mean"], "o", markersize=12, markerfacecolor="none",
-                  color=metric_style(metric)["color"], markeredgewidth=1.6, zorder=4)
+        axis.plot(
+            best["x"],
+            best["mean"],
+            "o",
+            markersize=12,
+            markerfacecolor="none",
+            color=metric_style(metric)["color"],
+            markeredgewidth=1.6,
+            zorder=4,
+        )
     original = results.loc[results["point"] == 0, quantity].mean()
     if not np.isnan(original):
-        axis.axhline(original, color=REFERENCE, linestyle=":", linewidth=1.3,
-                     label=f"original model\n{original:.3f}")
+        axis.axhline(
+            original,
+            color=REFERENCE,
+            linestyle=":",
+            linewidth=1.3,
+            label=f"original model\n{original:.3f}",
+        )
     horizontal = label(x) if x == "n_inputs" else "retraining time, points so far together (s)"
     axis.set(title=title, xlabel=horizontal, ylabel=label(quantity))
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if x == "n_inputs" else "{x:g}"))
     axis.set_xlim(left=0)
-    figure.legend(loc="outside right upper", labelspacing=0.9, title="ring: best point",
-                  alignment="left")
+    figure.legend(
+        loc="outside right upper", labelspacing=0.9, title="ring: best point", alignment="left"
+    )
     return figure
 
 
@@ -139,8 +153,17 @@ def all_curves(
     figure.supylabel(label(quantity), fontsize=10)
     handles, names = axes[0, 0].get_legend_handles_labels()
     if choice:
-        handles.append(Line2D([], [], color="white", marker="*", markersize=13,
-                              markeredgecolor=REFERENCE, linestyle="none"))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color="white",
+                marker="*",
+                markersize=13,
+                markeredgecolor=REFERENCE,
+                linestyle="none",
+            )
+        )
         names.append("recommended")
     figure.legend(handles, names, loc="outside lower center", ncols=4)
     return figure
@@ -198,9 +221,17 @@ def _star(axis: Axes, part: pd.DataFrame, quantity: str, choice: Mapping) -> Non
     """Mark the recommended choice in the panel of its configuration."""
     curve = part[(part["metric"] == choice["metric"]) & (part["point"] > 0)].reset_index(drop=True)
     chosen = curve.loc[curve.groupby("seed")["val_accuracy"].idxmax()]
-    axis.plot(chosen["n_inputs"].mean(), chosen[quantity].mean(), "*", markersize=15, zorder=5,
-              color=metric_style(choice["metric"])["color"], markeredgecolor=REFERENCE,
-              linestyle="none", label="_recommended")
+    axis.plot(
+        chosen["n_inputs"].mean(),
+        chosen[quantity].mean(),
+        "*",
+        markersize=15,
+        zorder=5,
+        color=metric_style(choice["metric"])["color"],
+        markeredgecolor=REFERENCE,
+        linestyle="none",
+        label="_recommended",
+    )
 
 
 def _one_configuration(results: pd.DataFrame) -> str:
@@ -229,6 +260,11 @@ def _draw(axis: Axes, curve: pd.DataFrame, metric: str, name: str) -> None:
     look = metric_style(metric)
     axis.plot(curve["x"], curve["mean"], label=name, **look)
     if curve["half_width"].notna().any():
-        axis.fill_between(curve["x"], curve["mean"] - curve["half_width"],
-                          curve["mean"] + curve["half_width"], color=look["color"],
-                          alpha=0.15, linewidth=0)
+        axis.fill_between(
+            curve["x"],
+            curve["mean"] - curve["half_width"],
+            curve["mean"] + curve["half_width"],
+            color=look["color"],
+            alpha=0.15,
+            linewidth=0,
+        )

@@ -41,9 +41,7 @@ def class_counts(counts: Mapping[str, Sequence[int]], class_names: Sequence[str]
 
 
 @styled
-def image_grid(
-    images: np.ndarray, titles: Sequence[str] | None = None, columns: int = 8
-) -> Figure:
+def image_grid(images: np.ndarray, titles: Sequence[str] | None = None, columns: int = 8) -> Figure:
     """Draw images side by side.
 
     Parameters
@@ -86,14 +84,23 @@ def training_history(history: pd.DataFrame) -> Figure:
         Columns ``epoch, loss, accuracy`` and, where measured, ``val_loss, val_accuracy``.
     """
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
-    looks = {"": ("training", BLUE, "o", "-"),
-             "val_": ("validation", METRIC_STYLES["nc"][0], "s", "--")}
+    looks = {
+        "": ("training", BLUE, "o", "-"),
+        "val_": ("validation", METRIC_STYLES["nc"][0], "s", "--"),
+    }
     labels = {"loss": "loss (mean cross-entropy)", "accuracy": "accuracy (share correct)"}
     for axis, (column, label) in zip(axes, labels.items(), strict=True):
         for prefix, (name, colour, marker, line) in looks.items():
             if prefix + column in history:
-                axis.plot(history["epoch"], history[prefix + column], color=colour, label=name,
-                          marker=marker, linestyle=line, markersize=4)
+                axis.plot(
+                    history["epoch"],
+                    history[prefix + column],
+                    color=colour,
+                    label=name,
+                    marker=marker,
+                    linestyle=line,
+                    markersize=4,
+                )
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
@@ -101,9 +108,7 @@ def training_history(history: pd.DataFrame) -> Figure:
 
 
 @styled
-def confusion_matrix(
-    y_true: np.ndarray, y_pred: np.ndarray, class_names: Sequence[str]
-) -> Figure:
+def confusion_matrix(y_true: np.ndarray, y_pred: np.ndarray, class_names: Sequence[str]) -> Figure:
     """Draw which class is taken for which: a row a true class, shaded by its share.
 
     Parameters
@@ -120,13 +125,26 @@ def confusion_matrix(
     figure, axis = plt.subplots(figsize=(side + 0.5, side), layout="compressed")
     # the square root keeps rare confusions visible beside a strong diagonal
     shown = axis.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
-    figure.colorbar(shown, ax=axis, label="share of the true class", shrink=0.8,
-                    ticks=[0, 0.05, 0.2, 0.5, 1], format="{x:g}")
+    figure.colorbar(
+        shown,
+        ax=axis,
+        label="share of the true class",
+        shrink=0.8,
+        ticks=[0, 0.05, 0.2, 0.5, 1],
+        format="{x:g}",
+    )
     if n <= _FEW:
         for (row, column), count in np.ndenumerate(counts):
             if count:
-                axis.text(column, row, f"{count}", ha="center", va="center", fontsize=8,
-                          color="white" if shares[row, column] > 0.3 else "black")
+                axis.text(
+                    column,
+                    row,
+                    f"{count}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if shares[row, column] > 0.3 else "black",
+                )
     _class_ticks(axis, class_names, "x", room=(side - 1.5) / n)
     _class_ticks(axis, class_names, "y")
     axis.set(xlabel="predicted class", ylabel="true class")
@@ -135,9 +153,7 @@ def confusion_matrix(
     return figure
 
 
-def _class_ticks(
-    axis: Axes, class_names: Sequence[str], which: str, room: float = np.inf
-) -> None:
+def _class_ticks(axis: Axes, class_names: Sequence[str], which: str, room: float = np.inf) -> None:
     """Label the classes, cut at 28 letters, smaller if many, turned if over `room` inches wide."""
     names = [n if len(n) <= 28 else n[:27] + "…" for n in map(str, class_names)]
     many = len(names) > _FEW

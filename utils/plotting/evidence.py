@@ -63,16 +63,33 @@ def _draw_ranks(axis: Axes, ranking: Ranking) -> None:
         colour = metric_style(treatment)["color"] if metric else REFERENCE
         axis.plot([rank, rank, edge], [0, line, line], color=colour, linewidth=1.3)
         name = metric_name(treatment) if metric else f"configuration {treatment}"
-        axis.text(edge, line, f" {name} ({rank:.2f}) ", va="center", fontsize=9,
-                  ha="right" if left else "left")
+        axis.text(
+            edge,
+            line,
+            f" {name} ({rank:.2f}) ",
+            va="center",
+            fontsize=9,
+            ha="right" if left else "left",
+        )
     for number, (first, last) in enumerate(bars):
         height = 0.25 + 0.3 * number
-        axis.plot([first - 0.03, last + 0.03], [height, height], color=REFERENCE, linewidth=3,
-                  solid_capstyle="butt", label="_group")
+        axis.plot(
+            [first - 0.03, last + 0.03],
+            [height, height],
+            color=REFERENCE,
+            linewidth=3,
+            solid_capstyle="butt",
+            label="_group",
+        )
     if ranking.tested:
         axis.plot([1, 1 + ranking.distance], [-1, -1], "|-", color=REFERENCE, linewidth=1.2)
-        axis.text(1 + ranking.distance, -1, f"  critical difference {ranking.distance:.2f}",
-                  va="center", fontsize=9)
+        axis.text(
+            1 + ranking.distance,
+            -1,
+            f"  critical difference {ranking.distance:.2f}",
+            va="center",
+            fontsize=9,
+        )
 
 
 def _groups(ranking: Ranking) -> list[tuple[float, float]]:
@@ -122,11 +139,23 @@ def differences_to_random(runs: pd.DataFrame, quantity: str = "area") -> Figure:
             single = (table[test["first"]] - table["random"]).dropna()
             axis.plot(single, np.full(len(single), place), "o", markersize=3, color=MUTED)
             half_width = None if np.isnan(test["interval"]) else test["interval"]
-            axis.errorbar(test["difference"], place, xerr=half_width, capsize=3, zorder=3,
-                          **look | {"linestyle": "none", "markersize": 7})
+            axis.errorbar(
+                test["difference"],
+                place,
+                xerr=half_width,
+                capsize=3,
+                zorder=3,
+                **look | {"linestyle": "none", "markersize": 7},
+            )
             if test["p_holm"] < 0.05:
-                axis.annotate("*", (test["difference"], place), xytext=(0, 3), ha="center",
-                              textcoords="offset points", fontsize=13)
+                axis.annotate(
+                    "*",
+                    (test["difference"], place),
+                    xytext=(0, 3),
+                    ha="center",
+                    textcoords="offset points",
+                    fontsize=13,
+                )
         axis.set(title=f"configuration {configuration}")
         axis.grid(axis="y", visible=False)
         axis.locator_params(axis="x", nbins=4)

@@ -65,8 +65,15 @@ def _panel(axis: Axes, runs: pd.DataFrame, to_random: bool) -> None:
         found = [mean_interval(table.loc[value, metric]) for value in values]
         means, half_widths = map(np.array, zip(*found, strict=True))
         bars = None if np.isnan(half_widths).all() else half_widths
-        axis.errorbar(np.arange(len(values)) + shift, means, yerr=bars, capsize=2,
-                      elinewidth=0.8, label=metric_name(metric), **metric_style(metric))
+        axis.errorbar(
+            np.arange(len(values)) + shift,
+            means,
+            yerr=bars,
+            capsize=2,
+            elinewidth=0.8,
+            label=metric_name(metric),
+            **metric_style(metric),
+        )
     if not to_random:
         before = runs.groupby("value")["original_accuracy"].mean()[values]
         axis.plot(before.to_numpy(), ":", color=REFERENCE, linewidth=1.3, label="original model")

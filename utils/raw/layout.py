@@ -73,8 +73,10 @@ def arrange(names: list[str]) -> Layout:
     for part in dict.fromkeys((reference, *sorted({p[0] for p in placed} - {""}))):
         indices, others = _one_root([i for i, p in enumerate(placed) if p[0] == part], placed)
         if others:
-            notes.append(f"{len(others):,} images in a second folder of {part} images, such as "
-                         f"{names[others[0]]}, were left out")
+            notes.append(
+                f"{len(others):,} images in a second folder of {part} images, such as "
+                f"{names[others[0]]}, were left out"
+            )
         folders = _without_wrappers([placed[i][2] for i in indices])
         if part == reference:
             classes = sorted({f[0] for f in folders if f}, key=_number_first)
@@ -89,15 +91,19 @@ def arrange(names: list[str]) -> Layout:
             )
         classless = [i for i, f in zip(indices, folders, strict=True) if not (f and labeled)]
         if classless:
-            notes.append(f"{len(classless):,} images that lie in no class folder, such as "
-                         f"{names[classless[0]]}, were left out")
+            notes.append(
+                f"{len(classless):,} images that lie in no class folder, such as "
+                f"{names[classless[0]]}, were left out"
+            )
         class_of |= {
             i: (part, f[0]) for i, f in zip(indices, folders, strict=True) if f and labeled
         }
     kept = sorted(class_of, key=lambda i: names[i])
     if reference and (left := [n for n, p in zip(names, placed, strict=True) if not p[0]]):
-        notes.append(f"{len(left):,} images in no folder of train, val or test, such as {left[0]}, "
-                     "were left out")
+        notes.append(
+            f"{len(left):,} images in no folder of train, val or test, such as {left[0]}, "
+            "were left out"
+        )
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.array([numbers[class_of[i][1]] for i in kept], np.int64)
     parts = np.array([class_of[i][0] for i in kept])

@@ -72,9 +72,7 @@ class Ranking:
         return [t for t in others if self.pairs.empty or self.pairs.loc[treatment, t] >= ALPHA]
 
 
-def metric_blocks(
-    runs: pd.DataFrame, configuration: int, quantity: str = "area"
-) -> pd.DataFrame:
+def metric_blocks(runs: pd.DataFrame, configuration: int, quantity: str = "area") -> pd.DataFrame:
     """A row a (dataset, seed) and a column a metric, of one configuration of `summarise_runs`."""
     part = runs[runs["configuration"] == configuration]
     return part.pivot(index=["dataset", "seed"], columns="metric", values=quantity)

@@ -12,11 +12,29 @@ KEYS = ["dataset", "configuration", "metric"]
 TOLERANCE = 0.01
 """Accuracies this close (absolute: one percentage point) count as equally good."""
 
-INTERVALS = ["best_accuracy", "chosen_accuracy", "final_accuracy", "gain", "area", "area_seconds",
-             "clean_lost", "total_seconds"]
+INTERVALS = [
+    "best_accuracy",
+    "chosen_accuracy",
+    "final_accuracy",
+    "gain",
+    "area",
+    "area_seconds",
+    "clean_lost",
+    "total_seconds",
+]
 _COSTS = ["fit_seconds", "cpu_seconds", "energy_kwh"]
-_NEEDED = [*KEYS, "seed", "point", "n_inputs", "accuracy", "accuracy_clean", "val_accuracy",
-           *_COSTS, "cpu_percent", "memory_peak_mb"]
+_NEEDED = [
+    *KEYS,
+    "seed",
+    "point",
+    "n_inputs",
+    "accuracy",
+    "accuracy_clean",
+    "val_accuracy",
+    *_COSTS,
+    "cpu_percent",
+    "memory_peak_mb",
+]
 ROUNDING = 1e-9  # 0.90 - 0.01 is not 0.89 in binary
 
 

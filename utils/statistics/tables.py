@@ -70,8 +70,10 @@ def reach_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
         "near_best_energy_kwh": ("Wh", 1000, ".4g"),
         "near_best_search_seconds": ("seconds, trying all points up to it", 1, ",.2f"),
     }
-    reached = [f"{int(r)} of {n}" for r, n in zip(summary["near_best_runs"], summary["n_seeds"],
-                                                  strict=True)]
+    reached = [
+        f"{int(r)} of {n}"
+        for r, n in zip(summary["near_best_runs"], summary["n_seeds"], strict=True)
+    ]
     table = {f"runs within {TOLERANCE}": reached}
     never = summary["near_best_n_inputs"].isna()
     for column, (name, factor, form) in columns.items():
@@ -120,9 +122,7 @@ def pairs_table(tests: pd.DataFrame, name: Callable[[Any], str] = metric_name) -
         **{
             "better in": [f"{w} of {n}" for w, n in zip(tests["wins"], tests["n"], strict=True)],
             "A12": tests["a12"].round(2).to_numpy(),
-            "Wilcoxon, Holm": [
-                "no test" if np.isnan(p) else p_value(p) for p in tests["p_holm"]
-            ],
+            "Wilcoxon, Holm": ["no test" if np.isnan(p) else p_value(p) for p in tests["p_holm"]],
             "blocks": tests["blocks"].to_numpy(),
         }
     )
