@@ -42,8 +42,8 @@ def check_kind(suffix: str, version: str) -> None:
     if suffix == ".keras" and is_meant(version):
         raise NotRead(
             f"was written by Keras {version}, whose .keras files Keras 3 does not read (weights "
-            "stand elsewhere in them); load it with that Keras (tf_keras, or TensorFlow before 2.16) "
-            "and call model.save('model.h5')"
+            "stand elsewhere in them); load it with that Keras (tf_keras, or TensorFlow before "
+            "2.16) and call model.save('model.h5')"
         )
 
 
