@@ -54,11 +54,11 @@ def test_soft_max_of_the_logits_is_what_the_network_gives(name, tmp_path):
         logits = logits_of(own)(IMAGES).numpy()
         np.testing.assert_allclose(softmax(logits), own.predict(IMAGES, verbose=0), atol=1e-5)
         own.set_weights([1.5 * weight for weight in own.get_weights()])  # is followed
-    fooled = pgd(own, IMAGES, predict(own, IMAGES).argmax(axis=1), epsilon=0.1, steps=3)
+    fooled = pgd(own, IMAGES, predict(own, IMAGES).argmax(axis=1), 0.1, 3)
     assert np.abs(fooled - IMAGES).max() > 0.01  # there is a gradient to follow
     trainer = Trainer(own, IMAGES)
-    losses = [loss for loss, _ in trainer.fit(IMAGES, LABELS, np.arange(40), epochs=4,
-                                              batch_size=8, seed=(0,))]  # fmt: skip
+    settings = {"epochs": 2, "batch_size": 20, "seed": (0,)}
+    losses = [loss for loss, _ in trainer.fit(IMAGES, LABELS, np.arange(40), **settings)]
     assert np.isfinite(losses).all()
 
 
