@@ -58,7 +58,8 @@ def _frozen(layers, images):
     import keras
 
     inner = keras.Sequential(
-        [keras.Input(SHAPE), adapted(layers.Normalization()), layers.Conv2D(2, 3),
+        [keras.Input(SHAPE), layers.Rescaling(200.0), adapted(layers.Normalization()),
+         layers.Conv2D(2, 3),
          layers.BatchNormalization()]
     )  # fmt: skip
     inner.trainable = False

@@ -163,9 +163,7 @@ def test_a_network_must_be_as_good_as_its_row_says(study, part, point):
     networks, inputs, folder, results = study
     wrong = results.copy()
     wrong.loc[wrong["point"] == point, f"accuracy_{part}"] -= 0.1
-    with pytest.raises(
-        ValueError, match=rf"network of point {point}, .* of the {part} test inputs"
-    ):
+    with pytest.raises(ValueError, match=rf"point {point}, .* of the {part} test inputs"):
         attack((networks, inputs, folder, wrong), steps=1)
 
 

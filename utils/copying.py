@@ -133,9 +133,14 @@ def same_random_state() -> Iterator[None]:
 
 
 def finalize(model: keras.Model) -> None:
-    """Have layers compute what they make of their weights; Keras leaves it out for ``.h5``."""
+    """Have `Normalization` layers compute with the mean and variance that are their weights.
+
+    Keras leaves that out when it reads an ``.h5`` file.
+    """
+    import keras
+
     for layer in layers_within(model):
-        if layer.built and hasattr(layer, "finalize_state"):
+        if isinstance(layer, keras.layers.Normalization) and layer.built:
             layer.finalize_state()
 
 
