@@ -82,6 +82,7 @@ def end_of(model: keras.Model, images: np.ndarray | None = None) -> End:
         If the model does not show its graph, gives numbers that are not finite, or ends in
         something that is neither probabilities nor logits.
     """
+    single_output(model)
     if images is not None:
         model.__dict__.get("_kept_functions", {}).pop("end", None)
     return kept(model, "end", lambda: _find(model, some_images(model, images)))
@@ -135,7 +136,6 @@ def logits_of(model: keras.Model) -> Callable[[Any], Any]:
 def _find(model: keras.Model, images: np.ndarray) -> End:
     import keras
 
-    single_output(model)
     outputs = model(images, training=False)
     if isinstance(outputs, list | tuple | dict) or len(outputs.shape) != 2:
         raise ValueError(
