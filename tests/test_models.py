@@ -109,7 +109,9 @@ def test_logits_of_undoes_the_softmax_and_follows_the_weights(keras, kind):
 
 
 def test_logits_of_refuses_what_it_cannot_read(keras):
-    with pytest.raises(ValueError, match=r"soft-max, or logits, got layer .*sigmoid"):
+    with pytest.raises(
+        ValueError, match=r"soft-max, or in logits, got 'dense.* with sigmoid; its layers: "
+    ):
         models.logits_of(ending(keras, "sigmoid"))
 
     class Own(keras.Model):

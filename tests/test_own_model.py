@@ -100,16 +100,17 @@ def bad_models(keras, layers):
         "a vector": (flat(layers.Dense(3), shape=(64,)), "expected one input of shape (images,"),
         "two inputs": (keras.Model([images, more], both), "expected one input of shape"),
         "two outputs": (keras.Model(images, [dense, dense]), "classifier with one output"),
-        "sigmoid": (flat(layers.Dense(3, "sigmoid")), "with soft-max, or logits"),
+        "sigmoid": (flat(layers.Dense(3, "sigmoid")), "ends in soft-max, or in logits, got 'dense"),
         "colour images of any size": (residual(keras, (None, None, 3)), "add --set color=rgb"),
-        "hidden soft-max": (
-            flat(layers.Dense(3, "softmax"), layers.Activation("linear")),
-            "gives probabilities, but its last layer is no soft-max",
-        ),
-        "named outputs": (keras.Model(images, {"a": dense}), "gives a dict, not one tensor"),
         "whole numbers": (
-            keras.Sequential([keras.Input((8, 8, 1), dtype="uint8"), layers.Rescaling(1 / 255),
-                              layers.Flatten(), layers.Dense(3)]),
+            keras.Sequential(
+                [
+                    keras.Input((8, 8, 1), dtype="uint8"),
+                    layers.Rescaling(1 / 255),
+                    layers.Flatten(),
+                    layers.Dense(3),
+                ]
+            ),
             "does it take in uint8 instead of float32?",
         ),
         "code": (flat(layers.Lambda(lambda x: x), layers.Dense(3)), "cannot be loaded safely"),
@@ -118,7 +119,7 @@ def bad_models(keras, layers):
 
 CASES = ["smaller images", "colour images", "both", "not square", "five channels", "classes",
          "a vector", "two inputs", "two outputs", "sigmoid", "colour images of any size",
-         "hidden soft-max", "named outputs", "whole numbers", "code"]  # fmt: skip
+         "whole numbers", "code"]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -155,3 +156,62 @@ def test_damaged_files_are_refused(keras, tmp_path, suffix):
     path.mkdir()  # as a SavedModel is
     with pytest.raises(ValueError, match=r"expected a \.keras or \.h5 file"):
         read_own_model(path, (8, 8, 1), 3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_named(keras, tmp_path, value):
+    inner = residual(keras)
+    model = keras.Sequential([keras.Input((8, 8, 1)), inner])
+    weights = inner.layers[-1].get_weights()
+    weights[0][1, 2] = value
+    inner.layers[-1].set_weights(weights)
+    name = inner.layers[-1].name
+    with pytest.raises(ValueError, match=rf"1 of the 12 numbers of .*{name}/kernel are NaN or inf"):
+        read_own_model(saved(model, tmp_path / "own.keras"), (8, 8, 1), 3)
+
+
+def test_networks_that_no_training_changes_are_refused(keras, layers, tmp_path):
+    frozen = residual(keras)
+    frozen.trainable = False
+    with pytest.raises(ValueError, match="no weights that training may change"):
+        read_own_model(saved(frozen, tmp_path / "own.keras"), (8, 8, 1), 3)
+    whole = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3, name="d")])
+    whole.layers[-1].quantize("int8")
+    whole.save(tmp_path / "own.keras")
+    with pytest.raises(ValueError, match=r"layer 'd' is quantised \(int8\)"):
+        read_own_model(tmp_path / "own.keras", (8, 8, 1), 3)
+
+
+def test_gradients_that_vanish_are_refused(keras, layers, tmp_path):
+    flat = [keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3, name="d")]
+    sure = keras.Sequential(flat)
+    sure.layers[-1].set_weights([1e4 * sure.layers[-1].get_weights()[0], np.zeros(3)])
+    twice = keras.Model(sure.inputs[0], layers.Average()([layers.Softmax()(sure.outputs[0])] * 2))
+    with pytest.raises(
+        ValueError, match=r"logarithms of its probabilities .* is 0 for . of 8 images"
+    ):
+        read_own_model(saved(twice, tmp_path / "own.keras"), (8, 8, 1), 3)
+    once = keras.Model(sure.inputs[0], layers.Softmax()(sure.outputs[0]))  # logits are at hand
+    read_own_model(saved(once, tmp_path / "own.keras"), (8, 8, 1), 3)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize("suffix", [".KERAS", ".H5", ".Keras", ".hdf5"])
+def test_suffixes_in_any_case(keras, tmp_path, suffix):
+    model = residual(keras)
+    lower = saved(model, tmp_path / f"own{suffix.lower()}")
+    path = lower.rename(tmp_path / f"mine{suffix}")
+    np.testing.assert_array_equal(models.load(path)(IMAGES), model(IMAGES))
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize("nested", [False, True])
+def test_state_of_layers_is_read_from_older_files(keras, layers, tmp_path, nested):
+    """Keras itself sets the weights alone, and normalizes by 0 and 1."""
+    scale = layers.Normalization()
+    scale.adapt(50 * IMAGES)
+    first = keras.Sequential([keras.Input((8, 8, 1)), layers.Rescaling(50.0), scale])
+    start = [first] if nested else first.layers
+    model = keras.Sequential([keras.Input((8, 8, 1)), *start, layers.Flatten(), layers.Dense(3)])
+    own = read_own_model(saved(model, tmp_path / "own.h5"), (8, 8, 1), 3)
+    np.testing.assert_allclose(own(IMAGES), model(IMAGES), rtol=1e-5, atol=1e-6)

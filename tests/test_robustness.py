@@ -1,5 +1,7 @@
 """Fresh attacks: exact on linear networks, on the right networks, and put in the right words."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,8 +72,11 @@ def study(tmp_path_factory):
     rows = []
     for point, network in enumerate(networks):
         models.save(network, folder / f"c2_dsa_p{point}.keras")
-        accuracy = right(network, fixed, labels).mean()
-        rows.append(row(point, accuracy_adversarial=accuracy, val_accuracy=[1, 0.6, 0.7][point]))
+        accuracies = {
+            "accuracy_adversarial": right(network, fixed, labels).mean(),
+            "accuracy_clean": right(network, images, labels).mean(),
+        }
+        rows.append(row(point, **accuracies, val_accuracy=[1, 0.6, 0.7][point]))
     return networks, inputs, folder, results_table(rows)
 
 
@@ -152,6 +157,25 @@ def test_a_missing_or_another_network_is_refused_in_one_line(study, tmp_path):
     models.save(models.build("2 | 4", (3, 2, 1), 2), path)
     with pytest.raises(ValueError, match=r"p2\.keras: expected .* original model's architecture$"):
         attack(study, tmp_path)
+
+
+@pytest.mark.parametrize("part", ["clean", "adversarial"])
+@pytest.mark.parametrize("point", [0, 2])
+def test_a_network_must_be_as_good_as_its_row_says(study, part, point):
+    networks, inputs, folder, results = study
+    wrong = results.copy()
+    wrong.loc[wrong["point"] == point, f"accuracy_{part}"] -= 0.1
+    with pytest.raises(ValueError, match=rf"point {point}, .* of the {part} test inputs"):
+        attack((networks, inputs, folder, wrong), steps=1)
+
+
+def test_clean_accuracy_is_of_the_whole_test_set(study):
+    networks, inputs, folder, results = study
+    half = dataclasses.replace(inputs, clean=inputs.clean[:50], fixed=inputs.fixed[:50],
+                               labels=inputs.labels[:50], attack=inputs.attack[:50])  # fmt: skip
+    parts = [right(n, half.fixed, half.labels).mean() for n in networks]
+    table = attack((networks, half, folder, results.assign(accuracy_adversarial=parts)), steps=1)
+    assert (table["n_attacked"] == 50).all()
 
 
 def test_inputs_are_those_that_the_adversarial_ones_were_made_from(tmp_path):

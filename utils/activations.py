@@ -7,22 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils.models import ends_in_softmax, final_layer
+from utils.ends import gives_probabilities, kept
+from utils.graph import Place, listed, places, single_output, tail
 
 if TYPE_CHECKING:
     import keras
-
-
-def kept(model: keras.Model, key: str, make: Callable[[], Any]) -> Any:
-    """What `make` gave for `key` the first time, kept with `model` and freed with it.
-
-    Compiled functions are traced once a model this way, not once a call. They read the model's
-    variables, so they follow later changes of its weights.
-    """
-    functions = model.__dict__.setdefault("_kept_functions", {})
-    if key not in functions:
-        functions[key] = make()
-    return functions[key]
 
 
 def predict(model: keras.Model, images: np.ndarray, batch_size: int = 1024) -> np.ndarray:
@@ -31,7 +20,7 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 1024) -> n
     Parameters
     ----------
     model : keras.Model
-        A classifier that ends in a soft-max or in logits.
+        A classifier; see `utils.ends.end_of`.
     images : ndarray of shape (n, height, width, channels)
         Inputs, in [0, 1].
     batch_size : int, default=1024
@@ -42,7 +31,7 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 1024) -> n
     ndarray of shape (n, classes), dtype=float32
         Non-negative, each row sums to 1.
     """
-    forward = kept(model, "predict", lambda: _compile(model, [model.outputs[0]]))
+    forward = kept(model, "predict", lambda: _compile(model))
     return _in_batches(forward, check_images(model, images), batch_size)[0]
 
 
@@ -54,12 +43,12 @@ def activations(
     Parameters
     ----------
     model : keras.Model
-        A classifier that ends in a soft-max or in logits.
+        A classifier; see `utils.ends.end_of`.
     images : ndarray of shape (n, height, width, channels)
         Inputs, in [0, 1].
     layer : str, default=""
-        Name of the layer; empty for the last hidden layer, that is, what the final dense layer
-        takes in (dropout changes nothing at inference).
+        Name of the layer, ``base/dense`` for one of a nested network; empty for the last hidden
+        layer, that is, what the final dense layer takes in (dropout changes nothing at inference).
     batch_size : int, default=1024
         Inputs a forward pass.
 
@@ -74,51 +63,70 @@ def activations(
     ValueError
         If there is no such layer, with the names of those there are.
     """
-    tensor = trace_tensor(model, layer)
-    forward = kept(model, f"traces {layer}", lambda: _compile(model, [tensor, model.outputs[0]]))
+    forward = kept(model, f"traces {layer}", lambda: _compile(model, traced(model, layer)))
     traces, probabilities = _in_batches(forward, check_images(model, images), batch_size)
     return traces.reshape(len(traces), -1), probabilities
 
 
-def trace_tensor(model: keras.Model, layer: str) -> Any:
-    """The symbolic output of `layer`, or of the last hidden layer."""
+def traced(model: keras.Model, layer: str) -> tuple[Place, Any]:
+    """Where the traces of a layer, or of the last hidden layer, are found: place and tensor.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, with the names of those there are.
+    """
     import keras
 
-    final_layer(model)
-    names = ", ".join(item.name for item in model.layers)
+    output, found = single_output(model), places(model)
     if layer:
-        for item in model.layers:
-            if item.name == layer:
-                return item.output
-        raise ValueError(f"layer: the model has no layer {layer!r}; it has {names}")
-    final = [item for item in model.layers if item.weights][-1:]
-    if not final or not isinstance(final[0], keras.layers.Dense):
-        raise ValueError(
-            f"layer: the model does not end in a dense layer, so name the layer to trace: {names}"
-        )
-    return final[0].input
+        if layer not in found:
+            inner = [name for name in found if name.endswith(f"/{layer}")]
+            hint = f"; do you mean {inner[0]!r}?" if len(inner) == 1 else ""
+            raise ValueError(
+                f"layer: the model has no layer {layer!r}{hint}; it has {listed(found)}"
+            )
+        return found[layer], found[layer].tensor
+    for place in tail(model):
+        if isinstance(place.operation, keras.layers.Dense):
+            return place, place.taken_in[0]
+        if getattr(place.operation, "weights", None) and place.tensor.shape != output.shape:
+            break
+    raise ValueError(
+        "layer: the model does not end in a dense layer, so name the layer to trace: "
+        f"{listed(found)}"
+    )
 
 
-def _compile(model: keras.Model, outputs: list[Any]) -> Callable[[Any], list[Any]]:
-    """A graph function from images to `outputs`, the last of them as probabilities."""
+def _compile(
+    model: keras.Model, trace: tuple[Place, Any] | None = None
+) -> Callable[[Any], list[Any]]:
+    """A graph function from images to the trace, if one is asked for, and probabilities."""
     import keras
     import tensorflow as tf
 
-    part, softmax = keras.Model(model.inputs[0], outputs), ends_in_softmax(model)
+    probabilities = gives_probabilities(model)
     signature = [tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)]
+    place, tensor = trace or (None, None)
+    nested = place is not None and place.before is not None
+    outputs = model.outputs[0] if nested or place is None else [tensor, model.outputs[0]]
+    part = keras.Model(model.inputs[0], outputs)
+    inner = place.function(tensor) if nested else None
 
     @tf.function(input_signature=signature)
     def forward(images):
         values = tf.nest.flatten(part(images, training=False))
+        if inner:
+            values = [*tf.nest.flatten(inner(images)), *values]
         values = [tf.cast(value, tf.float32) for value in values]
-        return values if softmax else [*values[:-1], tf.nn.softmax(values[-1])]
+        return values if probabilities else [*values[:-1], tf.nn.softmax(values[-1])]
 
     return forward
 
 
 def check_images(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """`images` as an array; ValueError if it does not have the shape that `model` takes in."""
-    final_layer(model)
+    single_output(model)
     images, shape = np.asarray(images), tuple(model.inputs[0].shape[1:])
     fits = images.ndim == len(shape) + 1 and all(
         wanted in (None, size) for wanted, size in zip(shape, images.shape[1:], strict=True)

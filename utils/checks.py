@@ -180,10 +180,7 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = T
     needed = {name for job in jobs for name in job.needs} - chosen
     needed_rule = "trust" if rule == "trust" else "content"
     for job in everything:
-        if (
-            job.name in needed
-            and not (now := status(job, needed_rule, thorough)).up_to_date
-        ):
+        if job.name in needed and not (now := status(job, needed_rule, thorough)).up_to_date:
             raise ParameterError(
                 f"--steps: {job.name} is needed but not up to date ({now.reason}); "
                 f"add {job.step.id} to --steps, or use --trust-existing"
@@ -280,7 +277,7 @@ def _network(
     if not (path or layer) or all(status(job, rule).reason in UNCHANGED for job in steps):
         return
     from utils import models
-    from utils.activations import trace_tensor
+    from utils.activations import traced
     from utils.conventions import fitted, try_raw
     from utils.own_model import read_own_model
 
@@ -299,6 +296,6 @@ def _network(
             plan = models.architecture_for(jobs[0].dataset, shape, n_classes)
             model = models.build(plan, shape, n_classes)
         if layer or any(job.step.id == "2.1" for job in jobs):
-            trace_tensor(model, layer)
+            traced(model, layer)
     except FileNotFoundError as error:
         raise ParameterError(str(error)) from None

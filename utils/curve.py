@@ -72,14 +72,17 @@ class Curve:
             del self.rows[point]
         self._remove_models()
 
-    def add(self, row: dict, model: keras.Model) -> None:
-        """Keep a finished point; the row is written last, so that it never lacks its model."""
+    def add(self, row: dict, model: keras.Model, images: np.ndarray | None = None) -> None:
+        """Keep a finished point; the row is written last, so that it never lacks its model.
+
+        A model is compared with its file on some of `images`, see `utils.model_files.save`.
+        """
         point = row["point"]
         self.rows[point] = row
         about = self.provenance.setdefault(self._made["id"], self._made)
         about["ended"] = now()
         if point in self._wanted():
-            models.save(model, self._model_file(point))
+            models.save(model, self._model_file(point), images)
             self.models[str(point)] = sha256(self._model_file(point))
         if self.path:
             content = {"signature": self.signature, "provenance": self.provenance}

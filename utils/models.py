@@ -1,4 +1,4 @@
-"""The study's convolutional networks: describe, build, save, load, and look before the soft-max."""
+"""The study's convolutional networks: describe, build, save and load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from utils.ends import logits_of
 from utils.model_files import load, save
+from utils.seeds import rng
 
 if TYPE_CHECKING:
     import keras
@@ -19,8 +21,6 @@ __all__ = [
     "architecture_for",
     "build",
     "compile_model",
-    "ends_in_softmax",
-    "final_layer",
     "load",
     "logits_of",
     "save",
@@ -178,8 +178,6 @@ def build(
     """
     import keras
 
-    from utils.seeds import rng  # here, as it needs NumPy
-
     if len(image_shape) != 3 or n_classes < 2:
         raise ValueError(
             "model: expected image_shape (height, width, channels) and at least 2 classes, "
@@ -242,89 +240,3 @@ def compile_model(model: keras.Model, learning_rate: float = 0.001) -> keras.Mod
         metrics=["accuracy"],
     )
     return model
-
-
-def final_layer(model: keras.Model) -> keras.Layer:
-    """The layer that gives the model's only output; ValueError if the model does not show it."""
-    try:
-        last, (_,) = model.layers[-1], model.outputs
-    except (AttributeError, IndexError, ValueError, TypeError) as error:
-        raise ValueError(
-            "model: expected a built sequential or functional classifier with one output, got "
-            f"{type(model).__name__} {getattr(model, 'name', '')!r}"
-        ) from error
-    return last
-
-
-def ends_in_softmax(model: keras.Model) -> bool:
-    """Whether the model gives probabilities; otherwise it gives logits.
-
-    Raises
-    ------
-    ValueError
-        If it ends in an activation that is neither soft-max nor none.
-    """
-    import keras
-
-    last = final_layer(model)
-    if isinstance(last, keras.Model):
-        return ends_in_softmax(last)
-    if isinstance(last, keras.layers.Softmax):
-        return True
-    activation = getattr(last, "activation", None)
-    if activation is keras.activations.softmax and isinstance(
-        last, keras.layers.Dense | keras.layers.Activation
-    ):
-        return True
-    if activation in (None, keras.activations.linear):
-        return False
-    raise ValueError(
-        f"model: expected a final dense layer with soft-max, or logits, got layer {last.name!r} "
-        f"({type(last).__name__}) with activation {getattr(activation, '__name__', activation)!r}"
-    )
-
-
-def logits_of(model: keras.Model) -> Callable[[Any], Any]:
-    """The model without its final soft-max, on the same weights.
-
-    Gradients of saturated probabilities vanish in float32; those of the logits do not.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A sequential or functional classifier with one output. It may end in a soft-max (a layer
-        of its own or the last layer's activation) or in logits, which are taken as they are.
-
-    Returns
-    -------
-    callable
-        ``logits(images) -> tensor (n, classes)``, float32, in inference mode; usable inside
-        ``tf.function``. Later changes of the model's weights are seen.
-
-    Raises
-    ------
-    ValueError
-        If the model does not show its layers, or ends in another activation.
-    """
-    import keras
-
-    last, head = final_layer(model), None
-    if not ends_in_softmax(model):
-        body = model
-    elif isinstance(last, keras.Model):
-        body, head = keras.Model(model.inputs[0], last.input), logits_of(last)
-    elif isinstance(last, keras.layers.Dense):
-        body = keras.Model(model.inputs[0], last.input)
-
-        def head(features: Any) -> Any:
-            product = keras.ops.matmul(features, keras.ops.cast(last.kernel, features.dtype))
-            return product if last.bias is None else keras.ops.add(product, last.bias)
-
-    else:
-        return logits_of(keras.Model(model.inputs[0], last.input))
-
-    def logits(images: Any) -> Any:
-        values = body(images, training=False)
-        return keras.ops.cast(values if head is None else head(values), "float32")
-
-    return logits

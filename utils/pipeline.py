@@ -244,6 +244,7 @@ def _files(step: Step, w: Workspace, p: Mapping, joins: bool) -> list[tuple[str,
     part = p.get("part", "")
     images = [w.data(d) / "*.npy", w.data(d) / "dataset.json"]
     model = [w.original_model(d, seed)]
+    quality = [w.original_accuracy(d, seed)]
     history = [] if p.get("own_model") else [w.models(d, seed) / "history.csv"]
     adversarial = [w.adversarial(d, seed) / "*.npy"]
     scores = [w.metrics(d, seed) / f"{m}.npy" for m in p.get("metrics", [])]
@@ -262,10 +263,11 @@ def _files(step: Step, w: Workspace, p: Mapping, joins: bool) -> list[tuple[str,
     curves = [w.curve(d, seed, c, m) for m in p.get("metrics", [])]
     reads, writes, *unfinished = {
         "0.0": ([], images),
-        "0.1": (images, model + history),
+        "0.1": (images, model + quality + history),
         "1.1": (images + model, [*adversarial, w.adversarial(d, seed) / "attacks.csv"]),
         "2.1": (images + model + adversarial, [*scores, w.metrics(d, seed) / "metrics.csv"]),
-        "3-4.1": (images + model + adversarial + scores + (curves + kept if joins else []),
+        "3-4.1": (images + model + quality + adversarial + scores
+                  + (curves + kept if joins else []),
                   tables + about + ([] if joins else kept) + (curves if part else []),
                   [] if joins else curves),
         "4.2": (images + model + adversarial + tables + [w.models(d, seed) / f"c{c}_*_p*.keras"],

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from utils import energy, models, resources, seeds, training
+from utils import copying, ends, energy, graph, models, resources, seeds, training
+from utils.copying import agree
 from utils.curve import Curve, signature_of
 from utils.outcomes import pack
 from utils.provenance import facts
@@ -19,7 +20,7 @@ from utils.resources import Meter, Usage
 from utils.results import results_table
 from utils.seeds import rng
 from utils.training import Trainer, architecture_of, fresh_weights, to_tensors, train
-from utils.workspace import Workspace
+from utils.workspace import Workspace, read_json
 
 if TYPE_CHECKING:
     import keras
@@ -32,6 +33,7 @@ __all__ = [
     "load_data",
     "order_for",
     "order_inputs",
+    "original_accuracy",
     "prefix_sizes",
     "retrain",
     "retraining_inputs",
@@ -44,7 +46,7 @@ CONFIGURATIONS: dict[int, str] = {
     3: "from the original model, on adversarial inputs only",
 }
 
-_CODE = (sys.modules[__name__], training, models, seeds, resources, energy)
+_CODE = (sys.modules[__name__], training, models, copying, ends, graph, seeds, resources, energy)
 """Modules whose code decides a curve's results."""
 
 
@@ -103,6 +105,20 @@ def load_data(workspace: Workspace, dataset: str, seed: int) -> RetrainingData:
             raise FileNotFoundError(f"{path} does not exist; run step {step} first")
         arrays[field.name] = np.load(path, allow_pickle=False)
     return RetrainingData(**arrays)
+
+
+def original_accuracy(workspace: Workspace, dataset: str, seed: int) -> float:
+    """Accuracy of the original model on the clean test images, as step 0.1 measured it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is missing.
+    """
+    path = workspace.original_accuracy(dataset, seed)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; run step 0.1 (original model) first")
+    return float(read_json(path)["accuracy"]["test"])
 
 
 def retraining_inputs(data: RetrainingData, configuration: int) -> tuple[np.ndarray, np.ndarray]:
@@ -204,6 +220,7 @@ def retrain(
     models_dir: str | Path | None = None,
     country: str = "ESP",
     trainer: Trainer | None = None,
+    clean_accuracy: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Retrain and test at every data point of one curve.
@@ -238,6 +255,8 @@ def retrain(
         ISO 3166 alpha-3 code, for the energy.
     trainer : Trainer, optional
         One made from the same architecture; spares its compilation when several curves are run.
+    clean_accuracy : float, optional
+        Accuracy of the original model on the clean test images, as it was measured before.
     progress : callable, optional
         Called with a short line of text after each point.
 
@@ -246,6 +265,12 @@ def retrain(
     DataFrame
         The results table; see `utils.results`. Costs are those of the fit alone, without
         compilation and evaluation; they are 0 for point 0, or NaN where 0 would mean nothing.
+
+    Raises
+    ------
+    ValueError
+        If arguments do not fit each other, or point 0 is not as good as the original model is
+        known to be: then a copy of it computes something else.
     """
     x, y = retraining_inputs(data, configuration)
     order = _checked_order(order, len(y))
@@ -264,8 +289,10 @@ def retrain(
     label, report = metric or "retraining", progress or (lambda text: None)
     if store.rows:
         report(f"{label}: {len(store.rows)} of {points + 1} points done before")
+    if 0 in store.rows:
+        _check_start(store.rows[0], clean_accuracy, len(data.y_test))
     if len(store.rows) <= points:
-        trainer = trainer or Trainer(model)
+        trainer = trainer or Trainer(model, data.x_test)
         if trainer.architecture != settings["architecture"]:
             raise ValueError("trainer: expected one made from a model of the same architecture")
         x, y = to_tensors(x, y)  # to the device once, not at every point
@@ -283,7 +310,9 @@ def retrain(
         costs = asdict(usage)
         row = {**name, "point": point, "n_inputs": size, **evaluate(trainer, data)}
         row |= {"fit_seconds": costs.pop("wall_seconds"), **costs, "provenance": facts()["id"]}
-        store.add(row, trainer.model)
+        if not point:
+            _check_start(row, clean_accuracy, len(data.y_test))
+        store.add(row, trainer.model, data.x_test)
         report(f"{label}: point {point} of {points}, {size} inputs, accuracy {row['accuracy']:.3f}")
     return results_table(store.rows.values())
 
@@ -316,6 +345,16 @@ def evaluate(trainer: Trainer, data: RetrainingData) -> dict[str, float | str]:
     val_right = val_classes == y_val
     row |= {"val_loss": val_losses.mean(), "val_accuracy": val_right.mean()}
     return {column: float(value) for column, value in row.items()} | {"val_right": pack(val_right)}
+
+
+def _check_start(row: dict, expected: float | None, n: int) -> None:
+    """Point 0 must be as good as the original model is known to be."""
+    found = row["accuracy_clean"]
+    if expected is not None and not agree(found, expected, n):
+        raise ValueError(
+            f"original model: right about {expected:.3f} of the clean test images when it was "
+            f"made, about {found:.3f} at point 0, as a copy; run step 0.1 again"
+        )
 
 
 def _check_configuration(configuration: int) -> None:

@@ -28,6 +28,7 @@ import pandas as pd
 
 from utils.activations import predict
 from utils.attacks import ATTACKS, pgd
+from utils.copying import agree, copy_of, require_same
 from utils.model_files import load
 from utils.outcomes import pack, unpack
 from utils.results import KEY, read_csv
@@ -66,12 +67,22 @@ class AttackedInputs:
     labels : ndarray of shape (n,), dtype=int64
     attack : ndarray of shape (n,), dtype=str
         Id of the attack that made each of `fixed`.
+    all_clean : ndarray of shape (m, height, width, channels), dtype=float32
+        The whole test set, which results tables are about; by default `clean`.
+    all_labels : ndarray of shape (m,), dtype=int64
     """
 
     clean: np.ndarray
     fixed: np.ndarray
     labels: np.ndarray
     attack: np.ndarray
+    all_clean: np.ndarray | None = None
+    all_labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.all_clean is None:
+            object.__setattr__(self, "all_clean", self.clean)
+            object.__setattr__(self, "all_labels", self.labels)
 
 
 def load_inputs(workspace: Workspace, dataset: str, seed: int) -> AttackedInputs:
@@ -82,7 +93,7 @@ def load_inputs(workspace: Workspace, dataset: str, seed: int) -> AttackedInputs
     x, y, fixed, labels, source, attack = (np.load(path, allow_pickle=False) for path in paths)
     if source.max() >= len(y) or not np.array_equal(y[source], labels):
         raise ValueError(f"{folder}: not made from these test images; run step 1.1 again")
-    return AttackedInputs(x[source], fixed, labels, attack)
+    return AttackedInputs(x[source], fixed, labels, attack, x, y)
 
 
 def withstands(
@@ -160,35 +171,49 @@ def attack_chosen(
     ValueError
         If a file holds another network than that of the point it is named after.
     """
-    original = model.get_weights()
-    network = type(model).from_config(model.get_config())  # what is compiled serves all weights
+    network = copy_of(model, inputs.clean)  # what is compiled serves the weights of all
     first = results[results["point"] == 0].iloc[[0]].assign(metric=ORIGINAL)
     rows = []
     for row in pd.concat([first, chosen_points(results)]).to_dict("records"):
-        path = Path(folder) / f"c{row['configuration']}_{row['metric']}_p{row['point']}.keras"
-        network.set_weights(original if row["metric"] == ORIGINAL else _weights(path, original))
+        if row["metric"] == ORIGINAL:
+            path, kept = "original model", model
+        else:
+            path = Path(folder) / f"c{row['configuration']}_{row['metric']}_p{row['point']}.keras"
+            kept = _kept(path, model)
+        network.set_weights(kept.get_weights())
+        require_same(kept, network, inputs.clean, f"the network to attack, made from {path},")
+        _check_row(network, inputs, row, path)
         measured = _measure(network, inputs, epsilon, steps, restarts, seed)
-        if not _agree(measured["accuracy_fixed"], row["accuracy_adversarial"], len(inputs.labels)):
-            raise ValueError(
-                f"{path if row['point'] else 'original model'}: expected the network of point "
-                f"{row['point']}, which is right about {row['accuracy_adversarial']:.3f} of the "
-                f"adversarial test inputs, got one with {measured['accuracy_fixed']:.3f}; "
-                "run step 3-4.1 again"
-            )
         rows.append({name: row[name] for name in [*KEY, "n_inputs"]} | measured)
         progress(f"{row['metric']}: accuracy {measured['accuracy_fixed']:.3f} on the fixed inputs, "
                  f"{measured['accuracy_fresh']:.3f} under a fresh attack")  # fmt: skip
     return fresh_table(rows)
 
 
-def _weights(path: Path, like: list[np.ndarray]) -> list[np.ndarray]:
-    """The weights of a kept network."""
+def _kept(path: Path, like: keras.Model) -> keras.Model:
+    """A kept network, from its file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; run step 3-4.1 with keep_models=best")
-    weights = load(path).get_weights()
-    if [w.shape for w in weights] != [w.shape for w in like]:
+    kept = load(path)
+    if [w.shape for w in kept.weights] != [w.shape for w in like.weights]:
         raise ValueError(f"{path}: expected a network of the original model's architecture")
-    return weights
+    return kept
+
+
+def _check_row(network: keras.Model, inputs: AttackedInputs, row: dict, path: str | Path) -> None:
+    """ValueError unless a network is as good as its row says, on both parts of the test set."""
+    parts = {
+        "clean": (inputs.all_clean, inputs.all_labels),
+        "adversarial": (inputs.fixed, inputs.labels),
+    }
+    for part, (images, labels) in parts.items():
+        found, expected = _right(network, images, labels).mean(), row[f"accuracy_{part}"]
+        if not agree(found, expected, len(labels)):
+            raise ValueError(
+                f"{path}: expected the network of point {row['point']}, which is right about "
+                f"{expected:.3f} of the {part} test inputs, got one with {found:.3f}; "
+                "run step 3-4.1 again"
+            )
 
 
 def _measure(
@@ -215,11 +240,6 @@ def _measure(
 
 def _right(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return predict(model, images).argmax(axis=1) == labels
-
-
-def _agree(one: float, other: float, n: int) -> bool:
-    """Whether two accuracies can be of one network: machines round otherwise in close calls."""
-    return abs(one - other) <= max(0.01, 2 / n)
 
 
 def fresh_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
@@ -278,7 +298,7 @@ def read_fresh(paths: Iterable[str | Path], results: pd.DataFrame) -> pd.DataFra
             raise ValueError(f"{path}: {error}") from error
         both = table[table["metric"] != ORIGINAL].merge(chosen, how="left", on=KEY)
         for row in both.itertuples():
-            if not _agree(row.accuracy_fixed, row.accuracy_adversarial, row.n_attacked):
+            if not agree(row.accuracy_fixed, row.accuracy_adversarial, row.n_attacked):
                 raise ValueError(f"{path}: not of the present results; run step 4.2 again")
         tables.append(table)
     return fresh_table(pd.concat(tables, ignore_index=True))

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from utils.models import ends_in_softmax
+from utils.copying import copy_of, in_float32, same_random_state
+from utils.ends import gives_probabilities
+from utils.graph import layers_within
 from utils.seeds import rng
 
 if TYPE_CHECKING:
@@ -42,9 +44,10 @@ def fresh_weights(model: keras.Model, seed: int) -> list[np.ndarray]:
     """New initial weights for the architecture of `model`.
 
     Each initializer gets a seed of its own, drawn from `seed`: the weights depend on nothing else,
-    neither on Keras's global seed nor on the models built before. Statistics such as those of
-    batch normalization start anew, too. Frozen layers (``trainable=False``) keep their weights:
-    nothing would ever train new ones.
+    neither on Keras's global seed nor on the models built before. What training does not change
+    stays: layers that are frozen (``trainable=False``), and what is no trained weight, such as the
+    mean and variance of `Normalization`. The moving statistics of batch normalization start anew,
+    as training restores them.
 
     Parameters
     ----------
@@ -61,21 +64,32 @@ def fresh_weights(model: keras.Model, seed: int) -> list[np.ndarray]:
     seeds = (int(rng(seed, "fresh weights", i).integers(2**31)) for i in count())
     config = copy.deepcopy(model.get_config())
     _set_seeds(config, seeds)
-    fresh = type(model).from_config(config).get_weights()
-    frozen = set(_frozen(model))
+    with same_random_state():
+        fresh = type(model).from_config(config).get_weights()
+    anew = _trained(model)
     old = zip(model.weights, model.get_weights(), strict=True)
     return [
-        kept if id(variable) in frozen else new
+        new if id(variable) in anew else kept
         for (variable, kept), new in zip(old, fresh, strict=True)
     ]
 
 
-def _frozen(layer: Any) -> Iterator[int]:
-    """Ids of the weights of all layers within `layer` that are not trained."""
-    if not layer.trainable:
-        yield from map(id, layer.weights)
-    for inner in getattr(layer, "layers", []):
-        yield from _frozen(inner)
+def _trained(model: keras.Model) -> set[int]:
+    """Ids of the weights that training changes, or restores as it does moving statistics."""
+    import keras
+
+    found = set(map(id, model.trainable_weights))
+    for layer in layers_within(model):
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            found |= set(map(id, layer.weights))
+    return found
+
+
+def _fixed_state(model: keras.Model) -> dict[int, np.ndarray]:
+    """Weights, by their place, from which layers have computed what they compute with."""
+    layers = [layer for layer in layers_within(model) if hasattr(layer, "finalize_state")]
+    ids = {id(variable) for layer in layers for variable in layer.weights}
+    return {i: v.numpy() for i, v in enumerate(model.weights) if id(v) in ids}
 
 
 def _set_seeds(config: Any, seeds: Iterator[int]) -> None:
@@ -96,21 +110,23 @@ class Trainer:
     ----------
     model : keras.Model
         A classifier; it is copied and never changed.
+    images : ndarray of shape (n, height, width, channels), optional
+        Images on which the copy must give what the model gives; without, random ones.
 
     Attributes
     ----------
     model : keras.Model
-        The copy, with the weights of the last training.
+        The copy, with the weights of the last training; it computes in float32.
     optimizer : keras.optimizers.RMSprop
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, images: np.ndarray | None = None) -> None:
         import keras
         import tensorflow as tf
 
         self.architecture = architecture_of(model)
-        self.model = type(model).from_config(model.get_config())
-        self.model.set_weights(model.get_weights())
+        self.model = in_float32(copy_of(model, images), images)
+        self._fixed = _fixed_state(self.model)
         self.optimizer = keras.optimizers.RMSprop()
         self.optimizer.build(self.model.trainable_variables)
         self._optimizer_start = [variable.numpy() for variable in self.optimizer.variables]
@@ -127,7 +143,7 @@ class Trainer:
     def _compile(self, keras: Any, tf: Any) -> None:
         images = tf.TensorSpec((None, *self.model.input_shape[1:]), tf.float32)
         integers, number = tf.TensorSpec((None,), tf.int64), tf.TensorSpec((), tf.int64)
-        from_logits = not ends_in_softmax(self.model)
+        from_logits = not gives_probabilities(self.model)
 
         def cross_entropy(y, outputs):
             # In a compiled function Keras takes the logits before a soft-max: no overflow, no clip.
@@ -159,7 +175,20 @@ class Trainer:
     def reset(
         self, weights: Sequence[np.ndarray], seed: int = 0, learning_rate: float = 1e-3
     ) -> None:
-        """Go back to a start: these weights, an unused optimizer, random generators from `seed`."""
+        """Go back to a start: these weights, an unused optimizer, random generators from `seed`.
+
+        Raises
+        ------
+        ValueError
+            If the weights ask for other state of layers such as `Normalization` than the model's,
+            which is part of what was compiled.
+        """
+        for place, value in self._fixed.items():
+            if not np.array_equal(value, weights[place]):
+                raise ValueError(
+                    f"weights: expected the model's own {self.model.weights[place].path}, which "
+                    "no training changes; make a trainer for this model"
+                )
         self.model.set_weights(weights)
         for variable, value in zip(self.optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(value)
@@ -259,7 +288,7 @@ def train(
     DataFrame
         One row an epoch: epoch (from 1), loss and accuracy while training, val_loss, val_accuracy.
     """
-    trainer = Trainer(model)
+    trainer = Trainer(model, x_val)
     trainer.reset(model.get_weights(), seed, learning_rate)
     order, rows = np.arange(len(y)), []
     settings = {"epochs": epochs, "batch_size": batch_size, "seed": [seed, 0]}

@@ -80,6 +80,10 @@ class Workspace:
         """The original model."""
         return self.models(dataset, seed) / "original.keras"
 
+    def original_accuracy(self, dataset: str, seed: int) -> Path:
+        """How good the original model was when it was made."""
+        return self.models(dataset, seed) / "original.json"
+
     @property
     def reports_root(self) -> Path:
         """The index page, the comparison and a folder for each data set."""

@@ -3,7 +3,7 @@
 All take ``(model, images, labels)``: a Keras classifier, images float32 (n, height, width,
 channels) in [0, 1] and the true labels, int (n,); all return adversarial images of the same shape
 in the same order, whether or not they fool the model. They are untargeted and white-box, work on
-the logits (`utils.models.logits_of`) and leave the model as it is. An image's result does not
+the logits (`utils.ends.logits_of`) and leave the model as it is. An image's result does not
 depend on the images that share its batch, apart from rounding: it depends on its own values and
 label, for `pgd` also on the seed and on its place among the images, which decide its start.
 """

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.activations import kept
 from utils.attacks.checks import at_least, checked, checked_result
 from utils.attacks.graphs import BOX, compile_carlini_wagner, compile_fooled
+from utils.ends import kept
 
 if TYPE_CHECKING:
     import keras

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from utils.models import logits_of
+from utils.ends import logits_of
 
 if TYPE_CHECKING:
     import keras

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.activations import kept
 from utils.attacks.checks import at_least, checked, checked_result
 from utils.attacks.graphs import compile_ascent
+from utils.ends import kept
 from utils.seeds import rng
 
 if TYPE_CHECKING:
