@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.linalg.lapack import dpotrf, dtrtrs  # what SciPy calls, after checks that take longer
 from threadpoolctl import ThreadpoolController
 
 from utils.metrics.checks import chunks
@@ -17,6 +17,7 @@ SINGULAR = 1e-10
 """Shares of variance up to this are rounding error: the covariance counts as singular."""
 
 _WORTH_THREADS = 1e9  # multiplications, some 50 ms of one core: more than it takes to wake another
+_TOO_FEW = 1e4  # for which BLAS takes no second thread anyway
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def fitting_threads(multiplications: float) -> Iterator[None]:
     To wake a second thread takes up to a time slice of a busy machine, and with a class of some
     hundred traces that would be done for each of a dozen products of a millisecond.
     """
-    if multiplications > _WORTH_THREADS:
+    if multiplications > _WORTH_THREADS or multiplications < _TOO_FEW:
         yield
     else:
         with _blas().limit(limits=1, user_api="blas"):
@@ -80,21 +81,21 @@ def fit_kde(traces: np.ndarray, least_variance: float = 0.0) -> Kde | None:
     if factor is None:
         shrinkage = max(_ledoit_wolf(centred), 1 / n)
         target = np.trace(covariance) / dimension * np.eye(dimension)
-        factor = cholesky((1 - shrinkage) * covariance + shrinkage * target, lower=True)
+        shrunk = (1 - shrinkage) * covariance + shrinkage * target
+        factor, _ = dpotrf(shrunk, lower=1)  # positive definite, by at least 1 / n of the target
     factor = factor * n ** (-1 / (dimension + 4))
     return Kde(mean, factor, _whiten(factor, centred), shrinkage)
 
 
 def _whiten(factor: np.ndarray, centred: np.ndarray) -> np.ndarray:
     """Coordinates in which a covariance of this lower Cholesky factor is the identity."""
-    return solve_triangular(factor, centred.T, lower=True, check_finite=False).T
+    return dtrtrs(factor, centred.T, lower=1)[0].T
 
 
 def _cholesky(covariance: np.ndarray) -> np.ndarray | None:
     """Lower Cholesky factor; None if the covariance is singular to working precision."""
-    try:
-        factor = cholesky(covariance, lower=True)
-    except LinAlgError:
+    factor, failed = dpotrf(covariance, lower=1)
+    if failed:
         return None
     # The squared pivot is the part of a neuron's variance that the ones before do not explain.
     return factor if np.all(np.diag(factor) ** 2 > SINGULAR * np.diag(covariance)) else None
