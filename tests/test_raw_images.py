@@ -172,3 +172,22 @@ def test_a_batch_of_large_files_is_short(monkeypatch):
     monkeypatch.setattr(images, "BATCH_BYTES", 100)
     sizes = [len(batch) for batch in images._batches((i, bytes(30)) for i in range(9))]
     assert sizes == [4, 4, 1]
+
+
+def interpolated(row, n):
+    """Bilinear interpolation of a line of pixels, half a pixel in from the border."""
+    centres = (np.arange(n) + 0.5) * len(row) / n - 0.5
+    return np.interp(centres, np.arange(len(row)), row)
+
+
+@pytest.mark.parametrize("n", [4, 7, 16, 40])
+def test_sizes_change_without_antialiasing(n):
+    row = np.random.default_rng(n).integers(0, 256, 16).astype(np.uint8)
+    image = Image.fromarray(np.tile(row, (16, 1)))
+    got = decode(encoded(image), (16, n, 1), "bilinear")
+    assert near(got[5, :, 0], interpolated(row, n) / 255, 1e-5)  # not rounded to 8 bits
+    got = decode(encoded(image.convert("RGB")), (16, n, 3), "bilinear")
+    assert near(got[5, :, 1], interpolated(row, n) / 255, 1e-5)
+    deep = Image.fromarray(np.tile(row, (16, 1)).astype(np.uint16) * 257)
+    got = decode(encoded(deep), (16, n, 1), "bilinear")
+    assert near(got[5, :, 0], interpolated(row, n) / 255, 1e-5)

@@ -72,6 +72,28 @@ def test_numbered_classes_are_sorted_as_numbers():
     assert found.class_names == ["00009", "00010"]
 
 
+@pytest.mark.parametrize("names", [("0", "1", "10", "2"), ("1", "11", "3"), ("9", "10", "a", "B")])
+def test_classes_may_be_sorted_as_text(names):
+    found = arrange([f"{name}/{i}.png" for name in names for i in range(3)], "text")
+    assert found.class_names == sorted(names)
+    assert [n.split("/")[0] for n in found.names] == [found.class_names[k] for k in found.labels]
+
+
+def test_text_order_changes_numbers_of_classes_and_nothing_else(tmp_path):
+    place = Workspace(tmp_path)
+    folder = write_folder(tmp_path / "in", tree(classes=[*map(str, range(43))], n=3))
+    both = [datasets.read_raw("gtsrb", folder, place, class_order=o) for o in ("number", "text")]
+    a, b = both
+    assert a.class_names != b.class_names and b.class_names[2] == a.class_names[10]
+    of_places = [
+        {n: r.class_names[k] for (_, n), k in zip(r.places, r.labels, strict=True)} for r in both
+    ]
+    assert of_places[0] == of_places[1]
+    np.savez(tmp_path / "a.npz", x=np.full((22, 4, 4), 200), y=np.arange(22) % 11)
+    raw = open_raw(tmp_path / "a.npz", "text")
+    assert raw.class_names == [*map(str, range(11))] and raw.labels[10] == 10
+
+
 def test_what_lies_in_no_class_is_left_out_and_said():
     names = [*tree("seg_train/seg_train", "seg_test/seg_test"), "seg_pred/seg_pred/1.jpg", "x.png"]
     found = arrange(names)

@@ -11,6 +11,7 @@ import numpy as np
 from utils.raw.arrays import Arrays, from_parts
 from utils.raw.base import Broken, Raw, Shape, Tell
 from utils.raw.downloads import DOWNLOADS, fetch
+from utils.raw.layout import in_order
 from utils.raw.sources import locate, open_raw
 from utils.splits import (
     SPLITS,
@@ -137,6 +138,7 @@ def read_raw(
     raw: str | Path = "",
     workspace: Workspace | str | Path = "",
     tell: Tell = print,
+    class_order: str = "number",
 ) -> Raw:
     """List the raw images of a data set; nothing is decoded yet.
 
@@ -151,6 +153,8 @@ def read_raw(
     workspace : Workspace, str or Path, default=""
     tell : callable
         Gets lines of progress of a download.
+    class_order : {"number", "text"}, default="number"
+        How folders of classes are numbered; see `utils.raw.layout.in_order`.
 
     Raises
     ------
@@ -171,7 +175,7 @@ def read_raw(
     if path is None:
         path = workspace.raw(dataset)
         fetch(dataset, path, tell)
-    found = open_raw(path)
+    found = open_raw(path, class_order)
     notes = list(found.notes)
     if entry.parts == "train" and (found.parts == "train").any():
         left = np.count_nonzero(found.parts != "train")
@@ -193,8 +197,10 @@ def _class_names(entry: Dataset, found: Raw, path: Path) -> list[str]:
             f"raw images {path}: expected the {len(entry.class_names)} classes of {entry.id}, "
             f"got {len(found.class_names)}; for other images choose a name of your own"
         )
-    numbered = all(name.isdecimal() for name in found.class_names)
-    return list(entry.class_names) if numbered else found.class_names
+    if not all(name.isdecimal() for name in found.class_names):
+        return found.class_names
+    names = dict(zip(in_order(found.class_names), entry.class_names, strict=True))
+    return [names[number] for number in found.class_names]
 
 
 def split(
@@ -229,9 +235,14 @@ def image_shape(dataset: str, raw: Raw, image_size: int = 0, color: str = "auto"
 
 
 def read_splits(
-    raw: Raw, plan: Plan, shape: Shape, max_broken: int = 0, tell: Tell | None = None
+    raw: Raw,
+    plan: Plan,
+    shape: Shape,
+    max_broken: int = 0,
+    tell: Tell | None = None,
+    resize: str = "antialias",
 ) -> tuple[Splits, list[Broken]]:
-    """Decode the images of a plan.
+    """Decode the images of a plan; see `utils.raw.base.Raw.read`.
 
     Returns
     -------
@@ -254,7 +265,7 @@ def read_splits(
             f"{1.5 * need / 2**30:.1f} GiB, {free / 2**30:.1f} are free; choose a smaller "
             "image_size or n_images"
         )
-    images, broken = raw.read(positions, shape, max_broken, tell)
+    images, broken = raw.read(positions, shape, max_broken, tell, resize)
     whole = np.ones(len(positions), bool)
     whole[list(broken)] = False
     arrays, start = [], 0

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from utils.raw.base import Broken, Raw, Shape, Tell
+from utils.raw.images import resized
 
 PARTS = ("train", "val", "test")
 _NAMES = ("class_names", "x", "y", *(f"{kind}_{part}" for kind in "xy" for part in PARTS))
@@ -33,12 +34,17 @@ class Arrays(Raw):
         return height, width, min(channels, 3)
 
     def read(
-        self, positions: np.ndarray, shape: Shape, max_broken: int = 0, tell: Tell | None = None
+        self,
+        positions: np.ndarray,
+        shape: Shape,
+        max_broken: int = 0,
+        tell: Tell | None = None,
+        resize: str = "antialias",
     ) -> tuple[np.ndarray, dict[int, Broken]]:
         result, white = np.empty((len(positions), *shape), np.float32), np.float32(self._white)
         for start in range(0, len(positions), 1000):
             batch = self.images[positions[start : start + 1000]].astype(np.float32) / white
-            result[start : start + 1000] = _fitted(batch, shape)
+            result[start : start + 1000] = _fitted(batch, shape, resize)
         return result, {}
 
     def only(self, chosen: np.ndarray) -> Arrays:
@@ -51,7 +57,7 @@ class Arrays(Raw):
         return 255 if self.images.max() <= 255 else 65535
 
 
-def _fitted(images: np.ndarray, shape: Shape) -> np.ndarray:
+def _fitted(images: np.ndarray, shape: Shape, resize: str) -> np.ndarray:
     """Images (n, h, w, c) float32 with other colours and another size, if need be."""
     height, width, channels = shape
     if images.shape[3] == 4:  # red, green, blue, opacity: shown on white
@@ -60,7 +66,7 @@ def _fitted(images: np.ndarray, shape: Shape) -> np.ndarray:
         images = images @ np.array([[0.299], [0.587], [0.114]], np.float32)
     if images.shape[1:3] != (height, width):
         planes = [
-            Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR)
+            resized(Image.fromarray(plane), height, width, resize)
             for plane in np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(
                 -1, *images.shape[1:3]
             )

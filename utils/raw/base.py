@@ -56,7 +56,12 @@ class Raw(ABC):
 
     @abstractmethod
     def read(
-        self, positions: np.ndarray, shape: Shape, max_broken: int = 0, tell: Tell | None = None
+        self,
+        positions: np.ndarray,
+        shape: Shape,
+        max_broken: int = 0,
+        tell: Tell | None = None,
+        resize: str = "antialias",
     ) -> tuple[np.ndarray, dict[int, Broken]]:
         """Decode some images.
 
@@ -70,6 +75,8 @@ class Raw(ABC):
             At most so many images may fail to decode.
         tell : callable, optional
             Gets a line of progress every few seconds.
+        resize : {"antialias", "bilinear"}, default="antialias"
+            See `utils.raw.images.resized`.
 
         Returns
         -------

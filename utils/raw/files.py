@@ -45,12 +45,17 @@ class ImageFiles(Raw):
         return side, side, channels
 
     def read(
-        self, positions: np.ndarray, shape: Shape, max_broken: int = 0, tell: Tell | None = None
+        self,
+        positions: np.ndarray,
+        shape: Shape,
+        max_broken: int = 0,
+        tell: Tell | None = None,
+        resize: str = "antialias",
     ) -> tuple[np.ndarray, dict[int, Broken]]:
         images = np.empty((len(positions), *shape), np.float32)
         broken = decode_all(
             self._contents(positions), shape, images,
-            lambda number: self.places[positions[number]][1], max_broken, tell,
+            lambda number: self.places[positions[number]][1], max_broken, tell, resize,
         )  # fmt: skip
         return images, dict(sorted(broken.items()))
 
@@ -77,7 +82,7 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def read_files(path: Path) -> ImageFiles:
+def read_files(path: Path, class_order: str = "number") -> ImageFiles:
     """List the images in a folder or archive; a folder may hold archives, too.
 
     Raises
@@ -118,7 +123,7 @@ def read_files(path: Path) -> ImageFiles:
             f"with {' '.join(IMAGE_SUFFIXES)}{also}"
         )
     try:
-        layout = arrange(list(places))
+        layout = arrange(list(places), class_order)
     except ValueError as error:
         raise ValueError(f"raw images {path}: {error}") from None
     if empty:

@@ -30,7 +30,7 @@ Numbered = tuple[int, bytes]
 Decoded = tuple[list[int], np.ndarray, dict[int, str]]
 
 
-def decode(content: bytes, shape: Shape) -> np.ndarray:
+def decode(content: bytes, shape: Shape, resize: str = "antialias") -> np.ndarray:
     """Decode one image.
 
     Parameters
@@ -39,6 +39,8 @@ def decode(content: bytes, shape: Shape) -> np.ndarray:
         A file, in one of `FORMATS`.
     shape : (int, int, int)
         Height, width and channels to give it; 1 channel is gray, 3 are red, green, blue.
+    resize : {"antialias", "bilinear"}, default="antialias"
+        See `resized`.
 
     Returns
     -------
@@ -49,21 +51,49 @@ def decode(content: bytes, shape: Shape) -> np.ndarray:
     -----
     Transparent parts are shown on white. 16-bit gray images keep their precision; Pillow reads
     16-bit colour ones with 8 bits. Cameras' orientation tags are followed. Gray is 0.299 red +
-    0.587 green + 0.114 blue; sizes change by averaging or linear interpolation, whatever the
-    aspect ratio.
+    0.587 green + 0.114 blue.
     """
     height, width, channels = shape
     image = _open(content)
-    image.draft(None, (2 * width, 2 * height))  # a JPEG much too large is decoded in part
+    if resize == "antialias":
+        image.draft(None, (2 * width, 2 * height))  # a JPEG much too large is decoded in part
     with _quiet():
         image = _plain(image, gray=channels == 1)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, np.float32)
+    pixels = resized(image, height, width, resize)
     if image.mode != "F":
         pixels = pixels / np.float32(255)
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
     return np.broadcast_to(pixels, shape)
+
+
+def resized(image: Image.Image, height: int, width: int, how: str = "antialias") -> np.ndarray:
+    """Pixels of an image in another size, whatever the aspect ratio.
+
+    Parameters
+    ----------
+    image : Image
+        Of any mode.
+    height, width : int
+    how : {"antialias", "bilinear"}, default="antialias"
+        Linear interpolation. With antialiasing a smaller image is an average of all pixels, as
+        Pillow and torchvision resize; without it, of the four nearest, as Keras and TensorFlow do.
+
+    Returns
+    -------
+    (h, w) or (h, w, c) float32
+        In the units of `image`.
+    """
+    size = (width, height)
+    if image.size == size:
+        return np.asarray(image, np.float32)
+    if how == "antialias":
+        return np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32)
+    matrix = (image.width / width, 0, 0, 0, image.height / height, 0)
+    planes = [  # as floats: 8 bits would be rounded
+        band.convert("F").transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+        for band in image.split()
+    ]
+    return np.stack(planes, -1, dtype=np.float32) if len(planes) > 1 else np.asarray(planes[0])
 
 
 def look(content: bytes) -> tuple[int, int, bool]:
@@ -111,6 +141,7 @@ def decode_all(
     name_of: Callable[[int], str],
     max_broken: int,
     tell: Tell | None = None,
+    resize: str = "antialias",
 ) -> dict[int, Broken]:
     """Decode many images, each to its number's place in `into`, (n, h, w, c) float32.
 
@@ -126,7 +157,7 @@ def decode_all(
     """
     broken: dict[int, Broken] = {}
     missing, last, told = np.ones(len(into), bool), time.monotonic(), False
-    for numbers, images, failures in _decoded(contents, shape, len(into)):
+    for numbers, images, failures in _decoded(contents, shape, len(into), resize):
         into[numbers] = images
         missing[[*numbers, *failures]] = False
         broken |= {n: _broken(name_of(n), why) for n, why in failures.items()}
@@ -156,18 +187,18 @@ def _not_too_many(broken: Mapping[int, Broken], max_broken: int) -> None:
         )
 
 
-def _decoded(contents: Iterable[Numbered], shape: Shape, n: int) -> Iterator[Decoded]:
+def _decoded(contents: Iterable[Numbered], shape: Shape, n: int, resize: str) -> Iterator[Decoded]:
     """Batches of decoded images; a few at a time wait, so that memory holds no whole archive."""
     batches = _batches(contents)
     n_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if n <= FEW or n_workers == 1:
-        yield from (_decode_batch(batch, shape) for batch in batches)
+        yield from (_decode_batch(batch, shape, resize) for batch in batches)
         return
     # "spawn", because a notebook's kernel has threads, and forking a process with threads can hang
     with ProcessPoolExecutor(n_workers, get_context("spawn"), _end_with_parent) as pool:
         waiting: deque[Future[Decoded]] = deque()
         for batch in batches:
-            waiting.append(pool.submit(_decode_batch, batch, shape))
+            waiting.append(pool.submit(_decode_batch, batch, shape, resize))
             if len(waiting) > 2 * n_workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -196,12 +227,12 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _decode_batch(batch: list[Numbered], shape: Shape) -> Decoded:
+def _decode_batch(batch: list[Numbered], shape: Shape, resize: str) -> Decoded:
     numbers, failures = [], {}
     images = np.empty((len(batch), *shape), np.float32)
     for number, content in batch:
         try:
-            images[len(numbers)] = decode(content, shape)
+            images[len(numbers)] = decode(content, shape, resize)
             numbers.append(number)
         except Exception as error:  # what Pillow raises for a damaged file depends on its format
             failures[number] = reason(error, content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_SUFFIXES) and not hidden
 
 
-def arrange(names: list[str]) -> Layout:
+def arrange(names: list[str], class_order: str = "number") -> Layout:
     """Find classes and official parts in the paths of images.
 
     Understood are ``train/<class>/*`` with ``test/`` and ``val/`` likewise (also Intel's
@@ -56,6 +57,8 @@ def arrange(names: list[str]) -> Layout:
     ----------
     names : list of str
         Paths, with forward slashes; see `is_image`.
+    class_order : {"number", "text"}, default="number"
+        See `in_order`.
 
     Raises
     ------
@@ -73,11 +76,13 @@ def arrange(names: list[str]) -> Layout:
     for part in dict.fromkeys((reference, *sorted({p[0] for p in placed} - {""}))):
         indices, others = _one_root([i for i, p in enumerate(placed) if p[0] == part], placed)
         if others:
-            notes.append(f"{len(others):,} images in a second folder of {part} images, such as "
-                         f"{names[others[0]]}, were left out")
+            notes.append(
+                f"{len(others):,} images in a second folder of {part} images, such as "
+                f"{names[others[0]]}, were left out"
+            )
         folders = _without_wrappers([placed[i][2] for i in indices])
         if part == reference:
-            classes = sorted({f[0] for f in folders if f}, key=_number_first)
+            classes = in_order({f[0] for f in folders if f}, class_order)
             if len(classes) < 2:
                 found = f"got only {classes[0]}" if classes else "got none"
                 raise ValueError(f"expected folders of at least 2 classes with images, {found}")
@@ -89,15 +94,19 @@ def arrange(names: list[str]) -> Layout:
             )
         classless = [i for i, f in zip(indices, folders, strict=True) if not (f and labeled)]
         if classless:
-            notes.append(f"{len(classless):,} images that lie in no class folder, such as "
-                         f"{names[classless[0]]}, were left out")
+            notes.append(
+                f"{len(classless):,} images that lie in no class folder, such as "
+                f"{names[classless[0]]}, were left out"
+            )
         class_of |= {
             i: (part, f[0]) for i, f in zip(indices, folders, strict=True) if f and labeled
         }
     kept = sorted(class_of, key=lambda i: names[i])
     if reference and (left := [n for n, p in zip(names, placed, strict=True) if not p[0]]):
-        notes.append(f"{len(left):,} images in no folder of train, val or test, such as {left[0]}, "
-                     "were left out")
+        notes.append(
+            f"{len(left):,} images in no folder of train, val or test, such as {left[0]}, "
+            "were left out"
+        )
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.array([numbers[class_of[i][1]] for i in kept], np.int64)
     parts = np.array([class_of[i][0] for i in kept])
@@ -132,8 +141,20 @@ def _without_wrappers(folders: list[list[str]]) -> list[list[str]]:
     return folders
 
 
+def in_order(class_names: Iterable[str], class_order: str = "number") -> list[str]:
+    """Names of classes in the order of their numbers.
+
+    Parameters
+    ----------
+    class_names : iterable of str
+    class_order : {"number", "text"}, default="number"
+        By number, 2 comes before 10, and numbers before words. As text, 10 comes before 2: so
+        Keras's and PyTorch's loaders of folders number classes.
+    """
+    return sorted(class_names, key=_number_first if class_order == "number" else None)
+
+
 def _number_first(name: str) -> tuple[int, int, str]:
-    """Sorts 2 before 10, and numbers before words."""
     return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
 

@@ -32,8 +32,14 @@ def locate(dataset: str, raw: str | Path, workspace: Workspace) -> Path | None:
     return next((path for path in places if path.exists()), folder if empty else None)
 
 
-def open_raw(path: Path) -> Raw:
+def open_raw(path: Path, class_order: str = "number") -> Raw:
     """List what is in a file or folder, by looking at it.
+
+    Parameters
+    ----------
+    path : Path
+    class_order : {"number", "text"}, default="number"
+        See `utils.raw.layout.in_order`; labels that are numbers already, in arrays, stay the same.
 
     Raises
     ------
@@ -43,7 +49,7 @@ def open_raw(path: Path) -> Raw:
     if not path.exists():
         raise ValueError(f"raw file {path}: not found; give the path of a folder or file")
     if path.is_dir():
-        return _open_folder(path)
+        return _open_folder(path, class_order)
     if not path.is_file():  # to open it might wait forever
         raise ValueError(
             f"raw file {path}: expected a file or folder, got a device, pipe or socket"
@@ -51,16 +57,16 @@ def open_raw(path: Path) -> Raw:
     if path.suffix.lower() == ".npz":
         return read_npz(path)
     if archives.is_archive(path):
-        return read_files(path)
+        return read_files(path, class_order)
     if idx_files([path.name]):
-        return _open_folder(path.parent)
+        return _open_folder(path.parent, class_order)
     raise ValueError(
         f"raw file {path}: expected a folder, an .npz file, an IDX file or an archive "
         f"({', '.join(archives.SUFFIXES)})"
     )
 
 
-def _open_folder(path: Path) -> Raw:
+def _open_folder(path: Path, class_order: str) -> Raw:
     files, *_ = walk(path)
     idx = idx_files(files)
     npz = [name for name in files if name.endswith(".npz")]
@@ -73,4 +79,4 @@ def _open_folder(path: Path) -> Raw:
         )
     if idx:
         return read_idx(path, idx)
-    return read_npz(path / npz[0]) if npz else read_files(path)
+    return read_npz(path / npz[0]) if npz else read_files(path, class_order)
