@@ -19,8 +19,9 @@ FILES = {"a/1.png": b"one", "./b/2.png": b"two", "b\\3.png": b"three"}
 def test_members_and_contents_of_every_kind(tmp_path, suffix):
     path = tmp_path / f"data{suffix}"
     write = write_zip if suffix == ".zip" else write_tar
-    if suffix == ".tgz":
-        write(tmp_path / "data.tar.gz", FILES).rename(path)
+    long = {".tgz": ".tar.gz", ".tbz2": ".tar.bz2", ".txz": ".tar.xz"}
+    if suffix in long:
+        write(tmp_path / f"data{long[suffix]}", FILES).rename(path)
     else:
         write(path, FILES)
     names, n_special = archives.members(path)

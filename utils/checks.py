@@ -16,6 +16,7 @@ from utils.datasets import (
     load_splits,
     read_raw,
     split,
+    understood,
 )
 from utils.freshness import AS_VARIED, UNCHANGED, UP_TO_DATE, status
 from utils.parameters import (
@@ -162,10 +163,7 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = T
     needed = {name for job in jobs for name in job.needs} - chosen
     needed_rule = "trust" if rule == "trust" else "content"
     for job in everything:
-        if (
-            job.name in needed
-            and not (now := status(job, needed_rule, thorough)).up_to_date
-        ):
+        if job.name in needed and not (now := status(job, needed_rule, thorough)).up_to_date:
             raise ParameterError(
                 f"--steps: {job.name} is needed but not up to date ({now.reason}); "
                 f"add {job.step.id} to --steps, or use --trust-existing"
@@ -184,17 +182,23 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
         given = first.parameters
         if not (download or is_at_hand(dataset, given["raw"], workspace)):
             return
-        raw = read_raw(dataset, given["raw"], workspace)
+        said = {name: given[name] for name in ("leave_out", "label_column", "white")}
+        raw = read_raw(dataset, given["raw"], workspace, **said)
+        if dataset not in DATASETS:  # of the others it is known what they are
+            raw.check_labels()
         options = {name: given[name] for name in ("shares", "n_images", "split_by", "split_seed")}
-        sizes = split(dataset, raw, **options).sizes
+        plan = split(dataset, raw, **options)
+        sizes = plan.sizes
         shape = image_shape(dataset, raw, given["image_size"], given["color"])
         n_classes = len(raw.class_names)
+        _say(understood(dataset, raw, plan))
     elif any(job.step.network for job in jobs):
         workspace = jobs[0].home if now == AS_VARIED else workspace
         if rule == "trust":  # else they are known to be as step 0.0 wrote them
             load_splits(dataset, workspace)
         about = describe(dataset, workspace)
         sizes, shape, n_classes = about["n_images"], about["image_shape"], len(about["class_names"])
+        _say(about.get("understood", []))
     else:
         return
     _network(jobs, rule, shape, n_classes)
@@ -227,6 +231,12 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
                     f"points: got {job.parameters['points']}, expected at most {n}, the retraining "
                     f"inputs of configuration {job.parameters['configuration']} on {dataset}"
                 )
+
+
+def _say(lines: Iterable[str]) -> None:
+    """What was understood: before any work, and not only on a page that is read later."""
+    for line in lines:
+        print(line, flush=True)
 
 
 def _network(jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int) -> None:

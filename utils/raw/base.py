@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from utils.text import readable
+from utils.raw.copies import MANY, contradictions, to_compare
+from utils.text import listed, readable
 
 Shape = tuple[int, int, int]
 """Height, width, channels."""
@@ -28,6 +29,19 @@ class Broken(NamedTuple):
     reason: str
 
 
+class Options(NamedTuple):
+    """What a user says of raw images, where looking at them does not tell."""
+
+    class_order: str = "number"
+    """ "number" or "text": how folders of classes are sorted."""
+    leave_out: Sequence[str] = ()
+    """Names of folders and files; "none": nothing is left out, or doubted, for its name."""
+    label_column: str = ""
+    """Of a table with names and labels of images."""
+    white: float = 0.0
+    """The stored value that is white; 0: by content."""
+
+
 @dataclass(kw_only=True)
 class Raw(ABC):
     """Labeled images, listed but not decoded yet."""
@@ -43,6 +57,8 @@ class Raw(ABC):
     """(n,) int64: images with the same number show the same object; None if nothing says so"""
     notes: list[str] = field(default_factory=list)
     """What was left out, and other things a reader should know."""
+    doubting: bool = True
+    """Whether labels that contradict each other are refused."""
 
     def __post_init__(self) -> None:
         """Names may come from a stranger: from here on they can be shown anywhere."""
@@ -90,6 +106,39 @@ class Raw(ABC):
         ValueError
             If more than `max_broken` images fail.
         """
+
+    def check_labels(self) -> None:
+        """Compare images, byte for byte: where two classes share one, a label is wrong.
+
+        Raises
+        ------
+        ValueError
+            If there are many, as where a folder is misread; a few, which any large data set has,
+            are noted.
+        """
+        names = [self._name(position) for position in range(len(self.labels))]
+        positions = to_compare(names)
+        found = contradictions(self._contents(positions), self.labels[positions])
+        if not (count := sum(map(len, found))):
+            return
+        some = " and ".join(names[positions[number]] for number in found[0][:2])
+        note = f"{count:,} of {len(positions):,} images equal one of another class, such as {some}"
+        if self.doubting and count > MANY * len(positions):
+            raise ValueError(
+                f"{self.source}: {note} (at most {MANY:.0%} may): labels are wrong, or what was "
+                f"taken for classes ({listed(self.class_names)}) is something else; give the path "
+                "of the folder whose folders are the classes, leave some out with --set "
+                "leave_out=NAME, or take all as they are with --set leave_out=none"
+            )
+        self.notes.append(readable(f"{note}: a label is wrong"))
+
+    @abstractmethod
+    def _contents(self, positions: np.ndarray) -> Iterator[tuple[int, bytes]]:
+        """Place in `positions` and content of each image; equal images have equal contents."""
+
+    @abstractmethod
+    def _name(self, position: int) -> str:
+        """What to call an image."""
 
     @abstractmethod
     def only(self, chosen: np.ndarray) -> Raw:
