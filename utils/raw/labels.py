@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from utils.raw.names import words
+from utils.raw.names import part_of, words
 from utils.text import listed
 
 Columns = dict[str, list[str]]
@@ -21,6 +21,8 @@ _USUAL = {
     "finding labels",
 }  # fmt: skip
 """Words of names that columns of labels usually have."""
+
+_SPLIT_COLUMNS = {"split", "splits", "subset", "set", "partition", "part", "data set", "usage"}
 
 
 class Chosen(NamedTuple):
@@ -57,7 +59,7 @@ def choose_labels(
     ValueError
         If several may, and they differ, or if images have several labels.
     """
-    others = {name: cells for name, cells in columns.items() if name != files}
+    others = {n: c for n, c in columns.items() if n != files and not tells_parts(n, c)}
     if label_column:
         chosen = [n for n in others if n.lower() == label_column.lower()]
         if not chosen:
@@ -65,7 +67,7 @@ def choose_labels(
                 f"{table}: label_column: got {label_column!r}, expected one of {listed(others, 20)}"
             )
         return _one(table, columns, chosen[0], [], sure=True)
-    candidates = [name for name, cells in others.items() if _may_be_labels(name, cells)]
+    candidates = [n for n, cells in others.items() if _may_be_labels(n, cells, len(others) == 1)]
     usual = [n for n in candidates if _is_usual(n)]
     hot = [n for n, cells in others.items() if {*cells} <= {"0", "1", "0.0", "1.0", "", "True", "False"}]  # fmt: skip # noqa: E501
     if not usual and len(hot) > 1 and (chosen := _one_hot(table, others, hot, candidates)):
@@ -83,15 +85,22 @@ def _is_usual(name: str) -> bool:
     return " ".join(words(name)) in _USUAL
 
 
-def _may_be_labels(name: str, cells: Sequence[str]) -> bool:
-    """Few different values, and no measurements."""
+def tells_parts(name: str, cells: Sequence[str]) -> bool:
+    """Whether a column tells the official part of each image."""
+    parts = [part_of(cell) for cell in cells]
+    named = " ".join(words(name)) in _SPLIT_COLUMNS
+    return named and all(p.part and not p.rest for p in parts)
+
+
+def _may_be_labels(name: str, cells: Sequence[str], alone: bool) -> bool:
+    """Few different values, and no measurements; or the only other column."""
     values = {*cells} - {""}
     if len(values) < 2:
         return False
     measured = any(
         re.fullmatch(r"-?\d*\.\d*[1-9]\d*(e-?\d+)?|-\d+", v, re.IGNORECASE) for v in values
     )
-    return _is_usual(name) or (not measured and 2 * len(values) <= len(cells))
+    return _is_usual(name) or (not measured and (alone or 2 * len(values) <= len(cells)))
 
 
 def _same(columns: Columns, names: Sequence[str]) -> str | None:

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from io import StringIO
 
 
-def rows_of(content: bytes) -> list[list[str]]:
-    """Rows of one width, separated by whatever gives most rows the same width, above 1."""
-    best: tuple[float, list[list[str]]] = (0.0, [])
+def readings(content: bytes) -> list[list[list[str]]]:
+    """What a text may be as rows of one width, above 1; first what fits most of its rows."""
+    found = []
     for rows in _readings(_text(content)):
         counts = Counter(map(len, rows))
         width, count = max(counts.items(), key=lambda item: item[1]) if counts else (0, 0)
-        if width > 1 and count / len(rows) > max(best[0], 0.9):
-            best = (count / len(rows), [r for r in rows if len(r) == width])
-    return best[1]
+        if width > 1 and count >= 0.9 * len(rows):
+            found.append((count / len(rows), [row for row in rows if len(row) == width]))
+    return [rows for _, rows in sorted(found, key=lambda pair: -pair[0])]
 
 
 def _readings(text: str) -> Iterator[list[list[str]]]:

@@ -9,13 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.raw.labels import Chosen, Columns, choose_labels
+from utils.raw.labels import Chosen, Columns, choose_labels, tells_parts
 from utils.raw.layout import Layout, in_order
 from utils.raw.names import IMAGE_SUFFIXES, part_of, words
-from utils.raw.rows import rows_of
+from utils.raw.rows import readings
 from utils.text import listed
-
-_SPLIT_COLUMNS = {"split", "splits", "subset", "set", "partition", "part", "data set", "usage"}
 
 
 class Table(NamedTuple):
@@ -138,8 +136,7 @@ def _parts(table: Table, part: str) -> list[str]:
     """Of each row: from a column such as split, else the table's, else the image's folder."""
     for name, values in table.columns.items():
         parts = [part_of(value) for value in values]
-        named = " ".join(words(name)) in _SPLIT_COLUMNS
-        if named and all(p.part and not p.rest for p in parts):
+        if tells_parts(name, values):
             return [p.part for p in parts]
     if part:
         return [part] * len(table.images)
@@ -157,22 +154,28 @@ def _folder_part(image: str) -> str:
 
 def _table(name: str, content: bytes, index: Mapping[str, list[str]]) -> Table | None:
     """The table in a text file, if a column of it names images."""
-    rows = rows_of(content)
-    if not rows or {"submission", "submissions"} & {*words(_stem(name))}:  # made-up labels
+    if {"submission", "submissions"} & {*words(_stem(name))}:  # made-up labels
         return None
-    part = part_of(_stem(name)).part
-    width = len(rows[0])
+    tables = (_read(name, rows, index) for rows in readings(content))
+    return next((table for table in tables if table), None)
+
+
+def _read(name: str, rows: list[list[str]], index: Mapping[str, list[str]]) -> Table | None:
+    part, width = part_of(_stem(name)).part, len(rows[0])
     images = [[_find(row[i], index, part, name) for row in rows] for i in range(width)]
     n_found = [len({*column} - {None}) for column in images]
-    column = max(range(width), key=lambda i: (n_found[i], any("." in row[i] for row in rows[1:])))
+    # Names with a suffix are no numbers by chance, as a count of rows or a coordinate may be.
+    n_named = [len({row[i] for row in rows if "." in row[i]} & index.keys()) for i in range(width)]
+    n_named = [n or any("/" in row[i] for row in rows) for i, n in enumerate(n_named)]
+    column = max(range(width), key=lambda i: (n_found[i] > 0 and bool(n_named[i]), n_found[i]))
     n_cells = len({row[column] for row in rows})
     n_images = len({n for names in index.values() for n in names})
     if not n_found[column] or n_found[column] < 0.5 * min(n_cells - 1, n_images):
         return None
     header = images[column][0] is None
-    names = [cell.strip() or f"column {i + 1}" for i, cell in enumerate(rows[0])]
+    names = [cell.strip() or str(i + 1) for i, cell in enumerate(rows[0])]
     if not header or len(set(names)) < width:
-        names = [f"column {i + 1}" for i in range(width)]
+        names = [str(i + 1) for i in range(width)]
     columns = {n: [row[i].strip() for row in rows[header:]] for i, n in enumerate(names)}
     return Table(name, columns, names[column], images[column][header:])
 
