@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.raw.copies import MANY, contradictions, to_compare
+from utils.raw.copies import MANY, MOST_SHARED, equal, to_compare
 from utils.text import listed, readable
 
 Shape = tuple[int, int, int]
@@ -113,24 +113,37 @@ class Raw(ABC):
         Raises
         ------
         ValueError
-            If there are many, as where a folder is misread; a few, which any large data set has,
-            are noted.
+            If there are many, as where a folder is misread, or most official validation and test
+            images are training images, too; a few wrong labels, which any large data set has, are
+            noted. Other copies are counted when the images are split and decoded.
         """
-        names = [self._name(position) for position in range(len(self.labels))]
-        positions = to_compare(names)
-        found = contradictions(self._contents(positions), self.labels[positions])
-        if not (count := sum(map(len, found))):
-            return
-        some = " and ".join(names[positions[number]] for number in found[0][:2])
-        note = f"{count:,} of {len(positions):,} images equal one of another class, such as {some}"
-        if self.doubting and count > MANY * len(positions):
-            raise ValueError(
-                f"{self.source}: {note} (at most {MANY:.0%} may): labels are wrong, or what was "
-                f"taken for classes ({listed(self.class_names)}) is something else; give the path "
-                "of the folder whose folders are the classes, leave some out with --set "
-                "leave_out=NAME, or take all as they are with --set leave_out=none"
+        positions = to_compare([self._name(position) for position in range(len(self.labels))])
+        labels, held = self.labels[positions], np.isin(self.parts[positions], ("val", "test"))
+        groups = equal(self._contents(positions))
+        wrong = [g for g in groups if len({*labels[g].tolist()}) > 1]
+        shared = [g for g in groups if held[g].any() and not held[g].all()]
+        n_wrong, n_shared = sum(map(len, wrong)), sum(int(held[g].sum()) for g in shared)
+        if n_wrong:
+            some = " and ".join(self._name(positions[number]) for number in wrong[0][:2])
+            of = f"{n_wrong:,} of {len(positions):,} images"
+            note = readable(f"{of} equal one of another class, such as {some}")
+            if n_wrong > MANY * len(positions):
+                self._refuse(f"{note} (at most {MANY:.0%} may)")
+            self.notes.append(f"{note}: a label is wrong")
+        if n_shared > MOST_SHARED * max(held.sum(), 1):
+            self._refuse(
+                f"{n_shared:,} of {held.sum():,} validation and test images are training images, "
+                f"too, such as {self._name(positions[shared[0][0]])}"
             )
-        self.notes.append(readable(f"{note}: a label is wrong"))
+
+    def _refuse(self, why: str) -> None:
+        if self.doubting:
+            raise ValueError(
+                f"{self.source}: {why}: what was taken for classes ({listed(self.class_names)}) or "
+                "parts may be something else; give the path of the folder whose folders are the "
+                "classes, leave some out with --set leave_out=NAME, or take all as they are with "
+                "--set leave_out=none"
+            )
 
     @abstractmethod
     def _contents(self, positions: np.ndarray) -> Iterator[tuple[int, bytes]]:

@@ -1,4 +1,4 @@
-"""The same image in two classes: a sign that folders are not what they seem."""
+"""The same image in two classes or parts: a sign that folders are not what they seem."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ MOST = 20_000
 MANY = 0.05
 """From this share of copies with another label on, a data set is refused: people's errors and
 generic pictures make a few, a misread folder makes far more."""
+MOST_SHARED = 0.5
+"""From this share of official test images on that are training images, too, they are no test."""
 
 
 def to_compare(names: list[str]) -> np.ndarray:
@@ -24,18 +26,16 @@ def to_compare(names: list[str]) -> np.ndarray:
     return np.sort(np.argsort(keys, kind="stable")[:MOST])
 
 
-def contradictions(contents: Iterable[tuple[int, bytes]], labels: np.ndarray) -> list[list[int]]:
-    """Groups of images that are equal, byte for byte, and have different labels.
+def equal(contents: Iterable[tuple[int, bytes]]) -> list[list[int]]:
+    """Groups of images that are equal, byte for byte.
 
     Parameters
     ----------
     contents : iterable of (int, bytes)
         Number and content of each image; empty ones are no image.
-    labels : (n,) int
-        By number.
     """
     groups: dict[bytes, list[int]] = defaultdict(list)
     for number, content in contents:
         if content:
             groups[hashlib.blake2b(content, digest_size=16).digest()].append(number)
-    return [g for g in groups.values() if len({int(labels[number]) for number in g}) > 1]
+    return [group for group in groups.values() if len(group) > 1]

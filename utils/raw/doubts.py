@@ -86,16 +86,21 @@ def _flat(folders: Mapping[str, Folder], named: Mapping, doubting: bool) -> None
             )
 
 
-def fullest(roots: Sequence[Folder], part: str, doubting: bool) -> Folder:
-    """Of several folders for one part the one that holds all of the others (some archives hold
-    all twice)."""
-    best = min(roots, key=lambda root: (-len(root.below()), root.path))
+def largest(roots: Sequence[Folder]) -> Folder:
+    """The one with most images."""
+    return min(roots, key=lambda root: (-len(root.below()), root.path))
+
+
+def fullest(roots: Sequence[Folder], what: str) -> Folder:
+    """Of several folders for `what` the one that holds all of the others, as some archives hold
+    all twice."""
+    best = largest(roots)
     of_best = {name.removeprefix(best.path) for name in best.below()}
     for root in roots:
-        if doubting and not {n.removeprefix(root.path) for n in root.below()} <= of_best:
+        if not {name.removeprefix(root.path) for name in root.below()} <= of_best:
             raise Doubt(
-                f"{listed(r.path for r in roots)} all hold {part} images; give the path of one "
-                "data set"
+                f"{listed(r.path or 'the top folder' for r in roots)} all hold {what}, but "
+                "are no copies of each other; give the path of one data set"
             )
     return best
 

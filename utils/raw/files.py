@@ -27,7 +27,7 @@ from utils.raw.names import (
     suffix,
 )
 from utils.raw.pool import decode_all
-from utils.raw.scale import Stored, over, scale_of
+from utils.raw.scale import FLOAT, Stored, over, scale_of
 from utils.raw.tables import arrange_by_tables
 from utils.raw.walking import walk
 from utils.text import listed
@@ -56,7 +56,7 @@ class ImageFiles(Raw):
         if not looks:
             raise ValueError(f"{self.source}: none of {len(spread)} images can be decoded")
         for stored in over(found.stored for found in looks).values():
-            self._scaled(stored)
+            self._check_scale(stored, len(looks) == len(self.places))
         channels = 3 if any(found.coloured for found in looks) else 1
         (common, count), *_ = Counter((found.height, found.width) for found in looks).most_common()
         if count == len(looks):
@@ -64,12 +64,14 @@ class ImageFiles(Raw):
         side = int(np.median([min(found.height, found.width) for found in looks]))
         return side, side, channels
 
-    def _scaled(self, stored: Stored) -> None:
-        """Find early that values can't be brought into 0..1."""
-        try:
-            scale_of(stored, self.white)
-        except ValueError as error:
-            raise ValueError(f"{self.source}: {error}") from None
+    def _check_scale(self, stored: Stored, whole: bool) -> None:
+        """Find early that values can't be brought into 0..1, as far as some images tell."""
+        beyond = stored.high > 66_000 or (stored.low < 0 and stored.kind != FLOAT)
+        if whole or beyond or self.white:
+            try:
+                scale_of(stored, self.white)
+            except ValueError as error:
+                raise ValueError(f"{self.source}: {error}") from None
 
     def read(
         self,

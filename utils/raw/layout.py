@@ -164,14 +164,16 @@ class _Reading:
         found = [f for f in level.folders.values() if self.doubting and self._has_splits(f)]
         if not found:
             return None
-        if len(found) > 1 or 2 * len(found[0].below()) < len(level.below()):
+        inner = self._open(found[0])
+        inner = self._one_with_splits(inner) or inner
+        least = 0.5 if self._splits(inner) else 0.8  # training images alone are no clear sign
+        if len(found) > 1 or len(found[0].below()) < least * len(level.below()):
             raise Doubt(
                 f"{listed(f.path for f in found)} hold{'s' * (len(found) == 1)} official parts, "
                 f"and there are the folders {listed(level.folders)} beside each other; give the "
                 "path of one data set"
             )
-        inner = self._open(found[0])
-        return self._one_with_splits(inner) or inner
+        return inner
 
     def _has_splits(self, folder: Folder) -> bool:
         while len(folder.folders) == 1:
@@ -190,7 +192,9 @@ class _Reading:
         classes: set[str] = set()
         for part in sorted({*splits.values()}, key=("train", "val", "test").index):
             roots = [level.folders[name] for name, p in splits.items() if p == part]
-            root = doubts.fullest(roots, part, self.doubting)
+            root = (
+                doubts.fullest(roots, f"{part} images") if self.doubting else doubts.largest(roots)
+            )
             opened = self._open(root, classes)
             found = set(opened.folders)
             if part == "train":
@@ -217,10 +221,17 @@ class _Reading:
         self._classes(level, "")
 
     def _leave_mirrors(self, level: Folder) -> None:
-        """``masks/cat`` beside ``cat`` and ``dog``."""
-        for name in technical(level.folders):
-            if self._inner(level.folders[name]) & level.folders.keys():
+        """``masks/cat`` or a copy of all, ``pets/cat``, beside ``cat`` and ``dog``."""
+        odd = technical(level.folders)
+        for name, folder in list(level.folders.items()):
+            mirrored = self._inner(folder) & level.folders.keys()
+            if name in odd and mirrored:
                 self._leave_rest(level.folders.pop(name), f"in {name}")
+            elif len(mirrored) > 1:
+                doubts.fullest([_without(level, name), self._open(folder)], "the same classes")
+                self._leave_rest(
+                    level.folders.pop(name), f"in {name}, which copies what lies beside it"
+                )
 
     def _classes(self, level: Folder, part: str) -> None:
         for name, folder in level.folders.items():
@@ -235,6 +246,11 @@ class _Reading:
             else:
                 self._take(folder.folders[inside], part, name)
         self.placed |= dict.fromkeys(folder.images, (part, name))
+
+
+def _without(level: Folder, name: str) -> Folder:
+    rest = {n: folder for n, folder in level.folders.items() if n != name}
+    return Folder(level.path, level.images, rest)
 
 
 def in_order(class_names: Iterable[str], class_order: str = "number") -> list[str]:

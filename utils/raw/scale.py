@@ -77,7 +77,7 @@ def scale_of(stored: Stored, white: float = 0.0) -> Scale:
         If values are below black or above white.
     """
     kind, low, high, own = stored
-    shown = f"{low:g} to {high:g}"
+    shown = f"{low:.8g} to {high:.8g}"
     if not (low > -float("inf") and high < float("inf")):  # also for NaN
         raise ValueError(f"expected image values in [0, 1] and no NaN, got {shown}")
     if white:
