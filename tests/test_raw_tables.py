@@ -72,7 +72,8 @@ def test_unlabeled_test_images_are_left_out_and_said(tmp_path):
 
 
 def test_two_folders_of_one_set_and_names_without_suffix(tmp_path):
-    files = {**images("images_part_1", name="scan_{i}.jpg"), **images("images_part_2", name="x{i}.jpg"),
+    files = {**images("images_part_1", name="scan_{i}.jpg"),
+             **images("images_part_2", name="x{i}.jpg"),
              "metadata.csv": table(name="scan_{i}", header="image_id,dx") + "\n"
              + table(name="x{i}", header="")}  # fmt: skip
     raw = opened(tmp_path, files)
@@ -83,7 +84,7 @@ def test_two_folders_of_one_set_and_names_without_suffix(tmp_path):
 @pytest.mark.parametrize(
     "tables",
     [
-        {"train.csv": table(9), "test.csv": "\n".join(table().splitlines()[:1] + table().splitlines()[10:])},
+        {"train.csv": table(9), "test.csv": "id,label\n9.png,cat\n10.png,dog\n11.png,fish"},
         {"train.txt": "\n".join(f"im/{i}.png {i % 3}" for i in range(9)),
          "test.txt": "\n".join(f"im/{i}.png {i % 3}" for i in range(9, 12))},
         {"all.csv": "file,label,split\n" + "\n".join(
@@ -113,7 +114,9 @@ def test_labels_in_latin_1_with_separators_in_quotes(tmp_path):
     assert labels_of(raw) == right("im", name="bild {i}.png", classes=names)
 
 
-TWO = "file,colour,shape\n" + "\n".join(f"{i}.png,{ANIMALS[i % 3]},{'xy'[i % 2]}" for i in range(12))
+TWO = "file,colour,shape\n" + "\n".join(
+    f"{i}.png,{ANIMALS[i % 3]},{'xy'[i % 2]}" for i in range(12)
+)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +165,8 @@ def test_folders_of_classes_come_before_tables(tmp_path):
 
 
 def test_numbers_that_are_names_by_chance_are_no_names(tmp_path):
-    text = "index,path,label\n" + "\n".join(f"{i},im/{11 - i}.png,{ANIMALS[i % 3]}" for i in range(12))
+    rows = [f"{i},im/{11 - i}.png,{ANIMALS[i % 3]}" for i in range(12)]
+    text = "\n".join(["index,path,label", *rows])
     raw = opened(tmp_path, {**images("im"), "a.csv": text})
     assert labels_of(raw) == {f"im/{11 - i}.png": ANIMALS[i % 3] for i in range(12)}
 

@@ -17,7 +17,9 @@ from utils.raw.names import is_image
 from utils.text import readable
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-FOREIGN = re.compile(r"\.(7z|rar|z\d\d|zip\.\d+|tar\.zst|tzst|cab|iso|lzh|arj|ace)$", re.IGNORECASE)
+FOREIGN = re.compile(
+    r"\.(7z|rar|z\d\d|(?:zip|7z)\.\d+|tar\.zst|tzst|cab|iso|lzh|arj|ace)$", re.IGNORECASE
+)
 """Names of archives, and of parts of one, that are not understood."""
 COMPRESSIONS = {
     1: "Shrink",
@@ -51,13 +53,11 @@ def is_archive(path: Path) -> bool:
 
 
 def check_name(path: Path) -> None:
-    """Raise a ValueError for an archive, by its name, that is not understood."""
+    """Raise a ValueError for an archive, or a part of one, that by its name is not understood."""
     if match := FOREIGN.search(path.name):
-        kind = match[1].lower()
-        whole = "parts of one archive" if re.search(r"\d$", kind) and kind != "7z" else "archives"
         raise ValueError(
-            f"raw file {path}: .{kind} files, {whole}, are not understood; unpack it and give the "
-            f"folder, or pack it as one .zip"
+            f"raw file {path}: .{match[1]} archives, and archives in several parts, are not "
+            "understood; unpack it and give the folder, or pack it as one .zip"
         )
     first = path.with_suffix(".z01")
     if _is_zip(path) and first.exists():

@@ -48,7 +48,8 @@ def open_raw(path: Path, options: Options = Options()) -> Raw:  # noqa: B008
     ValueError
         If it is missing, damaged, or nothing of what is understood.
     """
-    archives.check_name(path)
+    if not path.is_dir():
+        archives.check_name(path)
     if not path.exists():
         raise ValueError(f"raw file {path}: not found; give the path of a folder or file")
     if path.is_dir():
