@@ -169,8 +169,8 @@ def test_images_are_known_by_content_where_the_suffix_does_not_tell(tmp_path, na
     raw = open_raw(pack(tmp_path / "in.zip", {**files, **texts}))
     assert len(raw.labels) == 12
     assert raw.notes == [
-        "images of kinds that are not understood were left out: 1 .heic",
-        "files that are no images were left out: 1 .large, 1 .txt, 1 without suffix",
+        "images of kinds that are not understood, left out: 1 .heic",
+        "files that are no images: 1 .large, 1 .txt, 1 without suffix",
     ]
 
 

@@ -155,7 +155,7 @@ def test_hidden_and_other_files_are_ignored(tmp_path):
         assert len(raw.labels) == 12
         assert raw.notes[:2] == [
             "1 images in __MACOSX, such as __MACOSX/red/1.png, were left out",
-            "files that are no images were left out: 1 .csv, 1 .db, 1 .txt",
+            "files that are no images: 1 .csv, 1 .db, 1 .txt",
         ]
         assert "hidden files" in raw.notes[2] and len(raw.notes) == 3
     assert is_image("A/B.JPG") and not is_image("a/b.txt") and not is_image("a/.b/c.png")

@@ -28,6 +28,7 @@ from utils.parameters import (
     template_parameters,
 )
 from utils.pipeline import Job
+from utils.text import readable
 from utils.workspace import Workspace
 
 
@@ -200,6 +201,8 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
         sizes, shape, n_classes = about["n_images"], about["image_shape"], len(about["class_names"])
         _say(about.get("understood", []))
     else:
+        if first:
+            _say(describe(dataset, workspace).get("understood", []))
         return
     _network(jobs, rule, shape, n_classes)
     most = min(sizes["train"], sizes["test"])
@@ -235,8 +238,8 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
 
 def _say(lines: Iterable[str]) -> None:
     """What was understood: before any work, and not only on a page that is read later."""
-    for line in lines:
-        print(line, flush=True)
+    for line in lines:  # it may come with a stranger's workspace
+        print(readable(line, 2000), flush=True)
 
 
 def _network(jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int) -> None:

@@ -219,8 +219,8 @@ def _others(files: Files, images: list[str]) -> list[str]:
     strange = {kind: n for kind, n in counts.items() if kind in OTHER_IMAGES}
     plain = {kind: n for kind, n in counts.items() if kind not in OTHER_IMAGES}
     return [
-        f"{why} were left out: {listed((f'{n:,} {kind}' for kind, n in sorted(kinds.items())), 8)}"
-        for why, kinds in (("images of kinds that are not understood", strange),
+        f"{why}: {listed((f'{n:,} {kind}' for kind, n in sorted(kinds.items())), 8)}"
+        for why, kinds in (("images of kinds that are not understood, left out", strange),
                            ("files that are no images", plain)) if kinds
     ]  # fmt: skip
 
