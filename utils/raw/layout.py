@@ -56,9 +56,10 @@ def arrange(
     reading = _Reading(leave_out)
     reading.read(tree(names))
     placed = reading.placed
-    for mask in masks(placed) if reading.doubting else []:
-        reading.out.setdefault("that are masks of images beside them", []).append(mask)
-        del placed[mask]
+    if reading.doubting and (beside := masks(placed)):
+        for name in beside:
+            del placed[name]
+        reading.leave(beside, "that are masks of images beside them")
     if len(classes := in_order({name for _, name in placed.values()}, class_order)) < 2:
         found = f"got only {classes[0]}" if classes else "got none"
         raise ValueError(f"expected folders of at least 2 classes with images, {found}")
@@ -77,6 +78,8 @@ class _Reading:
         self.doubting = NONE not in leave_out
         self.out: dict[str, list[str]] = {}
         """Why images are left out, and which."""
+        self.seen: set[str] = set()
+        """All of these."""
         self.placed: dict[str, tuple[str, str]] = {}
         """Part and class of an image."""
 
@@ -98,11 +101,13 @@ class _Reading:
         else:
             self._all_classes(level)
             why = "that lie in no class folder"
-        self._leave_rest(top, why)
+        self.leave(top.below(), why)
 
-    def _leave_rest(self, folder: Folder, why: str) -> None:
-        known = self.placed.keys() | {n for names in self.out.values() for n in names}
-        self.out.setdefault(why, []).extend(n for n in folder.below() if n not in known)
+    def leave(self, images: Iterable[str], why: str) -> None:
+        """Leave out images, as far as they have neither a class nor another reason."""
+        rest = [n for n in images if n not in self.placed and n not in self.seen]
+        self.out.setdefault(why, []).extend(rest)
+        self.seen.update(rest)
 
     def notes(self) -> list[str]:
         """What was left out, in words."""
@@ -116,7 +121,7 @@ class _Reading:
             unwanted = is_left_out(f"{child.path}/", self.leave_out)
             if unwanted or is_junk(name):
                 why = f"in {name}" + (", as asked" if unwanted else "")
-                self.out.setdefault(why, []).extend(child.below())
+                self.leave(child.below(), why)
                 del folder.folders[name]
                 continue
             self._prune(child)
@@ -210,9 +215,9 @@ class _Reading:
                         f"have; leave it out with --set leave_out={strange[0]}"
                     )
                 self._classes(opened, part)
-            self._leave_rest(root, "that lie in no class folder")
+            self.leave(root.below(), "that lie in no class folder")
             for copy in roots:
-                self._leave_rest(copy, f"in a second folder of {part} images")
+                self.leave(copy.below(), f"in a second folder of {part} images")
 
     def _all_classes(self, level: Folder) -> None:
         if self.doubting:
@@ -226,12 +231,11 @@ class _Reading:
         for name, folder in list(level.folders.items()):
             mirrored = self._inner(folder) & level.folders.keys()
             if name in odd and mirrored:
-                self._leave_rest(level.folders.pop(name), f"in {name}")
+                self.leave(level.folders.pop(name).below(), f"in {name}")
             elif len(mirrored) > 1:
                 doubts.fullest([_without(level, name), self._open(folder)], "the same classes")
-                self._leave_rest(
-                    level.folders.pop(name), f"in {name}, which copies what lies beside it"
-                )
+                copies = level.folders.pop(name).below()
+                self.leave(copies, f"in {name}, which copies what lies beside it")
 
     def _classes(self, level: Folder, part: str) -> None:
         for name, folder in level.folders.items():
@@ -242,7 +246,7 @@ class _Reading:
         odd = technical(folder.folders) if self.doubting else []
         for inside in folder.folders:
             if inside in odd and (folder.images or len(odd) < len(folder.folders)):
-                self._leave_rest(folder.folders[inside], f"in folders named {inside}")
+                self.leave(folder.folders[inside].below(), f"in folders named {inside}")
             else:
                 self._take(folder.folders[inside], part, name)
         self.placed |= dict.fromkeys(folder.images, (part, name))
