@@ -169,41 +169,46 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = T
                 f"--steps: {job.name} is needed but not up to date ({now.reason}); "
                 f"add {job.step.id} to --steps, or use --trust-existing"
             )
+    said: list[str] = []
     for root, dataset in dict.fromkeys((j.workspace.root, j.dataset) for j in jobs if j.dataset):
         own = [job for job in jobs if (job.workspace.root, job.dataset) == (root, dataset)]
-        _dataset(own, rule, download=thorough)
+        said += _dataset(own, rule, download=thorough)
+    for line in dict.fromkeys(said):  # it may come with a stranger's workspace
+        print(readable(line, 2000), flush=True)
 
 
-def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
-    """Of one data set: enough images for what its jobs ask, and a model that fits them."""
+def _dataset(jobs: list[Job], rule: str, download: bool) -> list[str]:
+    """Of one data set: enough images for what its jobs ask, and a model that fits them.
+
+    Returns what its images were taken for, in lines for the terminal.
+    """
     workspace, dataset = jobs[0].workspace, jobs[0].dataset
     first = next((job for job in jobs if job.step.id == "0.0"), None)
     now = status(first, rule).reason if first else UP_TO_DATE
     if now not in UNCHANGED:
         given = first.parameters
         if not (download or is_at_hand(dataset, given["raw"], workspace)):
-            return
+            return []
         said = {name: given[name] for name in ("leave_out", "label_column", "white")}
         raw = read_raw(dataset, given["raw"], workspace, **said)
-        if dataset not in DATASETS:  # of the others it is known what they are
-            raw.check_labels()
         options = {name: given[name] for name in ("shares", "n_images", "split_by", "split_seed")}
         plan = split(dataset, raw, **options)
         sizes = plan.sizes
         shape = image_shape(dataset, raw, given["image_size"], given["color"])
+        if dataset not in DATASETS:  # of the others it is known what they are
+            raw.check_labels()
         n_classes = len(raw.class_names)
-        _say(understood(dataset, raw, plan))
+        lines = understood(dataset, raw, plan)
     elif any(job.step.network for job in jobs):
         workspace = jobs[0].home if now == AS_VARIED else workspace
         if rule == "trust":  # else they are known to be as step 0.0 wrote them
             load_splits(dataset, workspace)
         about = describe(dataset, workspace)
         sizes, shape, n_classes = about["n_images"], about["image_shape"], len(about["class_names"])
-        _say(about.get("understood", []))
+        lines = about.get("understood", [])
     else:
-        if first:
-            _say(describe(dataset, workspace).get("understood", []))
-        return
+        workspace = jobs[0].home if now == AS_VARIED else workspace
+        return describe(dataset, workspace).get("understood", []) if first else []
     _network(jobs, rule, shape, n_classes)
     most = min(sizes["train"], sizes["test"])
     attack = next((job.parameters for job in jobs if job.step.id == "1.1"), None)
@@ -234,12 +239,7 @@ def _dataset(jobs: list[Job], rule: str, download: bool) -> None:
                     f"points: got {job.parameters['points']}, expected at most {n}, the retraining "
                     f"inputs of configuration {job.parameters['configuration']} on {dataset}"
                 )
-
-
-def _say(lines: Iterable[str]) -> None:
-    """What was understood: before any work, and not only on a page that is read later."""
-    for line in lines:  # it may come with a stranger's workspace
-        print(readable(line, 2000), flush=True)
+    return lines
 
 
 def _network(jobs: list[Job], rule: str, shape: Sequence[int], n_classes: int) -> None:
