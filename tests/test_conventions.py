@@ -68,8 +68,8 @@ CONVENTIONS = list(itertools.product(PIXEL_RANGES, ("rgb", "bgr")))
 def test_pixel_values_and_colours_are_found_and_made(keras, pixel_range, color_order):
     images, labels = images_of()
     model = network(keras, images, labels, pixel_range, color_order)
-    trial = try_conventions(model, {"antialias": images}, labels, orders_of(FOLDERS, N_CLASSES))
-    assert trial.best == (pixel_range, color_order, "number", "antialias")
+    trial = try_conventions(model, {"pillow": images}, labels, orders_of(FOLDERS, N_CLASSES))
+    assert trial.best == (pixel_range, color_order, "number", "pillow")
     right = fitted(model, trial, FOLDERS)
     assert accuracy(right, images, labels) == trial.right[trial.best].mean() > 0.8
     if trial.best != trial.given:
@@ -82,7 +82,7 @@ def test_pixel_values_and_colours_are_found_and_made(keras, pixel_range, color_o
 def test_gray_networks_have_fewer(keras, pixel_range):
     images, labels = images_of(channels=1)
     model = network(keras, images, labels, pixel_range)
-    trial = try_conventions(model, {"antialias": images}, labels, orders_of([], N_CLASSES))
+    trial = try_conventions(model, {"pillow": images}, labels, orders_of([], N_CLASSES))
     assert trial.best.pixel_range == pixel_range
     assert {c.color_order for c in trial.right} == {"rgb"} and len(trial.right) <= 3 * 2
 
@@ -91,8 +91,8 @@ def test_what_is_set_is_taken(keras):
     images, labels = images_of()
     model = network(keras, images, labels, "255")
     orders = orders_of(FOLDERS, N_CLASSES)
-    trial = try_conventions(model, {"antialias": images}, labels, orders, "-1..1", "bgr")
-    assert trial.best == trial.given == ("-1..1", "bgr", "number", "antialias")
+    trial = try_conventions(model, {"pillow": images}, labels, orders, "-1..1", "bgr")
+    assert trial.best == trial.given == ("-1..1", "bgr", "number", "pillow")
 
 
 @pytest.mark.parametrize("pixel_range", ["1", "255"])
@@ -100,8 +100,8 @@ def test_text_order_is_found_and_refused_with_the_setting(keras, pixel_range):
     images, labels = images_of()
     text = [FOLDERS.index(name) for name in sorted(FOLDERS)]
     model = network(keras, images, labels, pixel_range, order=text)
-    trial = try_conventions(model, {"antialias": images}, labels, orders_of(FOLDERS, N_CLASSES))
-    assert trial.best == (pixel_range, "rgb", "text", "antialias")
+    trial = try_conventions(model, {"pillow": images}, labels, orders_of(FOLDERS, N_CLASSES))
+    assert trial.best == (pixel_range, "rgb", "text", "pillow")
     with pytest.raises(ValueError, match=r"right, but [01]\.\d+ with class_order=text; add --set"):
         fitted(model, trial, FOLDERS)
 
@@ -110,7 +110,7 @@ def test_numbers_are_found_where_text_is_set(keras):
     images, labels = images_of()
     folders = sorted(FOLDERS)  # what step 0.0 made with class_order=text
     numbers = [folders.index(name) for name in FOLDERS]
-    trial = try_conventions(network(keras, images, labels, order=numbers), {"antialias": images},
+    trial = try_conventions(network(keras, images, labels, order=numbers), {"pillow": images},
                             labels, orders_of(folders, N_CLASSES))  # fmt: skip
     assert trial.given.class_order == "text" and trial.best.class_order == "number"
 
@@ -120,12 +120,12 @@ def test_an_order_without_a_name_is_found(keras):
     order = np.random.default_rng(3).permutation(N_CLASSES).tolist()
     model = network(keras, images, labels, order=order)
     names = [f"class {letter}" for letter in "fedcbajihglk"]
-    trial = try_conventions(model, {"antialias": images}, labels, orders_of(names, N_CLASSES))
+    trial = try_conventions(model, {"pillow": images}, labels, orders_of(names, N_CLASSES))
     assert trial.best.class_order == OTHER and list(trial.other_order) == order
     listed = ",".join(names[label] for label in order)
     with pytest.raises(ValueError, match=f"add --set class_order={listed}, or accept_weak=true"):
         fitted(model, trial, names)
-    trial = try_conventions(model, {"antialias": images}, labels, orders_of([], N_CLASSES))
+    trial = try_conventions(model, {"pillow": images}, labels, orders_of([], N_CLASSES))
     with pytest.raises(ValueError, match=f"the labels {' '.join(map(str, order))}; number the lab"):
         fitted(model, trial)
 
@@ -134,10 +134,10 @@ def test_another_way_of_resizing_is_found_with_other_pixel_values(keras):
     images, labels = images_of()
     other = np.random.default_rng(0).random(images.shape, np.float32)
     model = network(keras, images, labels, "255")
-    trial = try_conventions(model, {"antialias": other, "bilinear": images}, labels,
+    trial = try_conventions(model, {"pillow": other, "keras": images}, labels,
                             orders_of(FOLDERS, N_CLASSES))  # fmt: skip
-    assert trial.best == ("255", "rgb", "number", "bilinear")
-    with pytest.raises(ValueError, match="add --set resize=bilinear"):
+    assert trial.best == ("255", "rgb", "number", "keras")
+    with pytest.raises(ValueError, match="add --set resize=keras"):
         fitted(model, trial, FOLDERS)
 
 
@@ -146,7 +146,7 @@ def test_a_network_that_knows_nothing_stays_as_it_is(keras):
     model = network(keras, images, labels)
     for seed in range(20):
         noise = np.random.default_rng(seed).random(images.shape, np.float32)
-        trial = try_conventions(model, {"antialias": noise}, labels, orders_of(FOLDERS, N_CLASSES))
+        trial = try_conventions(model, {"pillow": noise}, labels, orders_of(FOLDERS, N_CLASSES))
         assert trial.best == trial.given
 
 

@@ -113,7 +113,7 @@ def broken_npz(path, **changes):
         ({"x": np.zeros((60, 6), np.uint8)}, r"expected images of shape .* got \(60, 6\)"),
         ({"x": np.full((60, 6, 6), np.nan)}, "no NaN, got nan"),
         ({"x": np.zeros((60, 3, 6, 6))}, "expected 1, 3 or 4 channels, last"),
-        ({"x": np.full((60, 6, 6), -1)}, r"expected image values in 0\.\.255, got -1"),
+        ({"x": np.full((60, 6, 6), -1)}, r"expected image values in 0\.\.1, .* got -1"),
         ({"x": np.full((60, 6, 6), 3.0)}, r"expected image values in \[0, 1\] .* got 3 to 3"),
         ({"x": np.array(["a"] * 60).reshape(60, 1, 1)}, "expected numbers"),
         ({"y": np.zeros(59, int)}, "got 60 images, but "),
@@ -124,7 +124,7 @@ def broken_npz(path, **changes):
             "got 2 class_names, but labels up to 2",
         ),
         ({"y": np.zeros(60, int)}, "at least 2 classes, got only 0"),
-        ({"x": np.full((60, 6, 6), 200.0)}, "divide by 255"),
+        ({"x": np.full((60, 6, 6), 70_000.0)}, "say which value is white with --set white=N"),
     ],
 )
 def test_a_bad_npz_file_is_explained(tmp_path, changes, message):

@@ -6,6 +6,7 @@ import stat
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 
 from tests.pictures import tree, write_folder, write_tar, write_zip
@@ -19,8 +20,9 @@ FILES = {"a/1.png": b"one", "./b/2.png": b"two", "b\\3.png": b"three"}
 def test_members_and_contents_of_every_kind(tmp_path, suffix):
     path = tmp_path / f"data{suffix}"
     write = write_zip if suffix == ".zip" else write_tar
-    if suffix == ".tgz":
-        write(tmp_path / "data.tar.gz", FILES).rename(path)
+    long = {".tgz": ".tar.gz", ".tbz2": ".tar.bz2", ".txz": ".tar.xz"}
+    if suffix in long:
+        write(tmp_path / f"data{long[suffix]}", FILES).rename(path)
     else:
         write(path, FILES)
     names, n_special = archives.members(path)
@@ -195,3 +197,46 @@ def test_folders_count_too(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "MAX_NAMES", 10_000)
     with pytest.raises(ValueError, match="refused, it holds too many files"):
         archives.members(path)
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [(9, "Deflate64, as Windows Explorer does"), (93, "Zstandard"), (97, "WavPack"), (98, "PPMd"),
+     (77, "a method that is not known")],
+)  # fmt: skip
+def test_compressions_that_python_lacks_are_named(tmp_path, method, name):
+    path = write_zip(tmp_path / "a.zip", tree())
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x01\x02", 10), (b"PK\x03\x04", 8)):
+        start = -1
+        while (start := content.find(signature, start + 1)) >= 0:
+            content[start + offset] = method
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"compressed with {name}.*method {method}") as error:
+        open_raw(path)
+    assert str(error.value).endswith("unpack it and give the folder")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_STORED])
+def test_the_others_are_read(tmp_path, compression):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", compression) as archive:
+        for name, content in tree().items():
+            archive.writestr(name, content)
+    raw = open_raw(tmp_path / "a.zip")
+    assert not raw.read(np.arange(12), raw.found_shape())[1]
+
+
+@pytest.mark.parametrize("name", ["a.7z", "a.RAR", "a.zip.001", "a.z01", "a.7z.002", "a.tar.zst"])
+def test_archives_that_are_not_understood_are_named(tmp_path, name):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(b"7z")
+    for path in (tmp_path / "in" / name, tmp_path / "in"):
+        with pytest.raises(ValueError, match="not understood; unpack it and give the folder"):
+            open_raw(path)
+
+
+def test_the_last_part_of_an_archive_in_several_is_named(tmp_path):
+    path = write_zip(tmp_path / "a.zip", tree())
+    (tmp_path / "a.z01").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"the last part of an archive in several, with a\.z01"):
+        open_raw(path)

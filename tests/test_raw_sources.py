@@ -14,7 +14,9 @@ import pytest
 from tests.pictures import CLASSES, encoded, picture, tree, write_folder, write_tar, write_zip
 from utils import datasets
 from utils.raw import downloads
-from utils.raw.layout import arrange, is_image
+from utils.raw.base import Options
+from utils.raw.layout import arrange
+from utils.raw.names import is_image
 from utils.raw.sources import locate, open_raw
 from utils.workspace import Workspace
 
@@ -90,7 +92,7 @@ def test_text_order_changes_numbers_of_classes_and_nothing_else(tmp_path):
     ]
     assert of_places[0] == of_places[1]
     np.savez(tmp_path / "a.npz", x=np.full((22, 4, 4), 200), y=np.arange(22) % 11)
-    raw = open_raw(tmp_path / "a.npz", "text")
+    raw = open_raw(tmp_path / "a.npz", Options("text"))
     assert raw.class_names == [*map(str, range(11))] and raw.labels[10] == 10
 
 
@@ -150,7 +152,12 @@ def test_hidden_and_other_files_are_ignored(tmp_path):
     for path in (write_folder(tmp_path / "in", {**tree(), **junk}),
                  write_zip(tmp_path / "a.zip", {**tree(), **junk})):  # fmt: skip
         raw = open_raw(path)
-        assert len(raw.labels) == 12 and raw.notes == []
+        assert len(raw.labels) == 12
+        assert raw.notes[:2] == [
+            "1 images in __MACOSX, such as __MACOSX/red/1.png, were left out",
+            "files that are no images: 1 .csv, 1 .db, 1 .txt",
+        ]
+        assert "hidden files" in raw.notes[2] and len(raw.notes) == 3
     assert is_image("A/B.JPG") and not is_image("a/b.txt") and not is_image("a/.b/c.png")
 
 

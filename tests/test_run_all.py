@@ -155,6 +155,15 @@ BAD_INPUT = {
     "raw of nothing": (["--raw", "mnist=x.npz"], "--raw mnist: not among --datasets"),
     "raw missing": (["--datasets", "mine", "--raw", "mine=/none.npz"], "not found"),
     "raw without images": (lambda p: folder(p, {"red/a.txt": b""}), "no images found; expected"),
+    "masks": (lambda p: folder(p, tree(classes=["a", "masks", "b"])), "masks looks like no class"),
+    "parts without classes": (
+        lambda p: folder(p, tree(classes=["train", "test"])), "are named as parts, but"),
+    "same images": (
+        lambda p: folder(p, {f"{c}/{n}": i for n, i in tree(classes="x").items() for c in "ab"}),
+        "8 of 8 images equal one of another class"),
+    "label column": (
+        lambda p: folder(p, tree(), "--set", "label_column=age"), "label_column: got 'age'"),
+    "left out": (lambda p: folder(p, tree(), "--set", "leave_out=sea"), "leave_out: no folder or"),
     "one class": (lambda p: folder(p, tree(classes=["red"])), "got only red"),
     "small classes": (lambda p: folder(p, tree(n=2)), "at least 3 training images of each class"),
     "points of a folder": (lambda p: folder(p, tree(n=10)), "points: got 20, expected at most 3"),
@@ -191,7 +200,7 @@ BAD_INPUT = {
     "shape": (lambda p: bad_npz(p, x=np.zeros((90, 6))), "expected images of shape"),
     "large label": (lambda p: bad_npz(p, y=np.full(90, 3 * 10**9)), "without gaps, got up to"),
     "no images": (lambda p: bad_npz(p, x=np.zeros((0, 6, 6)), y=np.zeros(0, int)), "got (0, 6, 6)"),
-    "range": (lambda p: bad_npz(p, x=np.full((90, 6, 6), 16)), "got at most 16"),
+    "range": (lambda p: bad_npz(p, x=np.full((90, 6, 6), 16)), "--set white=N"),
     "names": (lambda p: bad_npz(p, class_names=np.array("a")), "expected class_names of shape"),
     "not an npz": (lambda p: not_an_npz(p, b"\x93NUMPY"), "not a readable .npz file"),
     "count": (lambda p: bad_npz(p, y=np.zeros(3, int)), "got 90 images, but 3 labels"),

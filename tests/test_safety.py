@@ -16,7 +16,7 @@ from tests.pictures import tree, write_folder
 from utils import plotting
 from utils.execution import execute
 from utils.pipeline import Job, Step
-from utils.raw.images import decode_all
+from utils.raw.pool import decode_all
 from utils.raw.sources import open_raw
 from utils.reporting import Links, write_index
 from utils.splits import describe
@@ -92,7 +92,7 @@ def test_figures_draw_names_as_they_are(raw, tmp_path):
 
 
 def test_broken_images_are_named_readably():
-    broken = decode_all([(0, b"")], (4, 4, 1), np.empty((1, 4, 4, 1), np.float32),
+    broken, _ = decode_all([(0, b"")], (4, 4, 1), np.empty((1, 4, 4, 1), np.float32),
                         lambda _: "a\n\x1b[2J<b>.png", 1)  # fmt: skip
     assert broken[0].name == r"a\n\x1b[2J<b>.png"
     table = pd.DataFrame(broken.values(), columns=["not decoded", "reason"])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from utils.raw.arrays import Arrays
-from utils.splitting import plan_split
+from utils.raw.scale import DEEP, Scale, Stored
+from utils.splitting import plan_split, understood
 
 THIRDS = (0.7, 0.2, 0.1)
 
@@ -17,6 +18,7 @@ def listed(labels, parts="", tracks=None):
         labels=labels, class_names=[*map(str, range(labels.max() + 1))], source="made",
         parts=np.broadcast_to(parts, labels.shape), tracks=tracks,
         images=np.zeros((len(labels), 1, 1, 1), np.uint8),
+        stored=Stored(DEEP, 0, 255), scale=Scale(0, 255, ""),
     )  # fmt: skip
 
 
@@ -118,3 +120,14 @@ def test_by_track_no_track_is_on_two_sides():
 def test_what_can_not_be_split_is_explained(raw, options, message):
     with pytest.raises(ValueError, match=message):
         plan_split(raw, **{"shares": THIRDS, **options})
+
+
+def test_what_was_understood_is_two_lines():
+    raw = listed(np.arange(60) % 20)
+    raw.notes += ["3 images were left out", "a label is wrong"]
+    plan = plan_split(raw, THIRDS)
+    first, second = understood("mine", raw, plan)
+    assert first.startswith("mine: 60 images of 20 classes in made: 0, 1, 2, ")
+    assert first.endswith(", ... (20)")
+    assert second.startswith("mine: 20 train, 20 val, 20 test images, ") or "train" in second
+    assert second.endswith("; 3 images were left out; a label is wrong")

@@ -16,6 +16,7 @@ from utils.datasets import (
     load_splits,
     read_raw,
     split,
+    understood,
 )
 from utils.freshness import AS_VARIED, UNCHANGED, UP_TO_DATE, status
 from utils.parameters import (
@@ -29,6 +30,7 @@ from utils.parameters import (
 from utils.pipeline import Job
 from utils.raw.base import Raw, Shape
 from utils.splitting import Plan
+from utils.text import readable
 from utils.workspace import Workspace
 
 
@@ -185,18 +187,22 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = T
                 f"--steps: {job.name} is needed but not up to date ({now.reason}); "
                 f"add {job.step.id} to --steps, or use --trust-existing"
             )
+    lines: list[str] = []
     for root, dataset in dict.fromkeys((j.workspace.root, j.dataset) for j in jobs if j.dataset):
         own, planned = (
             [job for job in which if (job.workspace.root, job.dataset) == (root, dataset)]
             for which in (jobs, everything)
         )
-        _dataset(own, planned, rule, thorough)
+        lines += _dataset(own, planned, rule, thorough)
+    for line in dict.fromkeys(lines):  # it may come with a stranger's workspace
+        print(readable(line, 2000), flush=True)
 
 
-def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> None:
+def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> list[str]:
     """Of one data set: enough images for what its jobs ask, and a model that fits them.
 
-    `planned` are the jobs of all steps, `jobs` those of the steps asked for.
+    `planned` are the jobs of all steps, `jobs` those of the steps asked for. Returns what the
+    images were taken for, in lines for the terminal.
     """
     workspace, dataset = jobs[0].workspace, jobs[0].dataset
     first = next((job for job in jobs if job.step.id == "0.0"), None)
@@ -204,17 +210,22 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
     if now not in UNCHANGED:
         given = first.parameters
         if not (thorough or is_at_hand(dataset, given["raw"], workspace)):
-            return
+            return []
         raw, split_up, shape = _listed(first)
+        if dataset not in DATASETS:  # of the others it is known what they are
+            raw.check_labels()
         sizes, n_classes = split_up.sizes, len(raw.class_names)
+        lines = understood(dataset, raw, split_up)
     elif any(job.step.network for job in jobs):
         workspace = jobs[0].home if now == AS_VARIED else workspace
         if rule == "trust":  # else they are known to be as step 0.0 wrote them
             load_splits(dataset, workspace)
         about = describe(dataset, workspace)
         sizes, shape, n_classes = about["n_images"], about["image_shape"], len(about["class_names"])
+        lines = about.get("understood", [])
     else:
-        return
+        workspace = jobs[0].home if now == AS_VARIED else workspace
+        return describe(dataset, workspace).get("understood", []) if first else []
     _network(jobs, planned, rule, shape, n_classes, thorough)
     most = min(sizes["train"], sizes["test"])
     attack = next((job.parameters for job in jobs if job.step.id == "1.1"), None)
@@ -245,12 +256,14 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
                     f"points: got {job.parameters['points']}, expected at most {n}, the retraining "
                     f"inputs of configuration {job.parameters['configuration']} on {dataset}"
                 )
+    return lines
 
 
 def _listed(job: Job) -> tuple[Raw, Plan, Shape]:
     """What step 0.0 will find: raw images, their split, the shape they get."""
     given, dataset = job.parameters, job.dataset
-    raw = read_raw(dataset, given["raw"], job.workspace, class_order=given["class_order"])
+    said = {n: given[n] for n in ("class_order", "leave_out", "label_column", "white")}
+    raw = read_raw(dataset, given["raw"], job.workspace, **said)
     options = {name: given[name] for name in ("shares", "n_images", "split_by", "split_seed")}
     shape = image_shape(dataset, raw, given["image_size"], given["color"])
     return raw, split(dataset, raw, **options), shape

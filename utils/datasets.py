@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from utils.raw.arrays import Arrays, from_parts
-from utils.raw.base import Broken, Raw, Shape, Tell
+from utils.raw.base import Broken, Options, Raw, Shape, Tell
 from utils.raw.downloads import DOWNLOADS, fetch
+from utils.raw.folders import NONE
 from utils.raw.layout import in_order
 from utils.raw.sources import locate, open_raw
 from utils.splits import (
@@ -22,7 +23,7 @@ from utils.splits import (
     load_splits,
     save_splits,
 )
-from utils.splitting import Plan, Shares, plan_split
+from utils.splitting import Plan, Shares, plan_split, understood
 from utils.workspace import Workspace
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "read_splits",
     "save_splits",
     "split",
+    "understood",
 ]
 
 STUDY_SHARES: Shares = (0.7, 0.2, 0.1)
@@ -139,6 +141,9 @@ def read_raw(
     workspace: Workspace | str | Path = "",
     tell: Tell = print,
     class_order: str = "number",
+    leave_out: Sequence[str] = (),
+    label_column: str = "",
+    white: float = 0.0,
 ) -> Raw:
     """List the raw images of a data set; nothing is decoded yet.
 
@@ -155,6 +160,13 @@ def read_raw(
         Gets lines of progress of a download.
     class_order : str, default="number"
         How folders of classes are numbered; see `utils.raw.layout.in_order`.
+    leave_out : sequence of str, default=()
+        Names of folders and files that are left out; "none" takes all as they are, where a name
+        such as ``masks`` would be left out or doubted.
+    label_column : str, default=""
+        Of a table with names and labels of images, if it is not clear which column has the labels.
+    white : float, default=0.0
+        The stored value that is white; 0: by content, see `utils.raw.scale.scale_of`.
 
     Raises
     ------
@@ -175,11 +187,11 @@ def read_raw(
     if path is None:
         path = workspace.raw(dataset)
         fetch(dataset, path, tell)
-    found = open_raw(path, class_order)
+    found = open_raw(path, Options(class_order, leave_out, label_column, white))
     if class_order != "number" and not found.class_folders:
         raise ValueError(
-            f"class_order: got {class_order!r}, but the labels in {path.name} are numbers; it is "
-            "for folders of classes"
+            f"class_order: got {class_order!r}, but the labels in {path.name} are numbers; number "
+            "them otherwise"
         )
     notes = list(found.notes)
     if entry.parts == "train" and (found.parts == "train").any():
@@ -190,7 +202,8 @@ def read_raw(
         if len(set(found.parts)) > 1:
             notes.append("official training and test images are joined, as in the study")
         found = replace(found, parts=np.full(len(found.labels), ""))
-    return replace(found, notes=notes, class_names=_class_names(entry, found, path))
+    names = _class_names(entry, found, path)
+    return replace(found, notes=notes, class_names=names, doubting=NONE not in leave_out)
 
 
 def _class_names(entry: Dataset, found: Raw, path: Path) -> list[str]:
@@ -245,7 +258,7 @@ def read_splits(
     shape: Shape,
     max_broken: int = 0,
     tell: Tell | None = None,
-    resize: str = "antialias",
+    resize: str = "pillow",
 ) -> tuple[Splits, list[Broken]]:
     """Decode the images of a plan; see `utils.raw.base.Raw.read`.
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from utils.parameters import as_text
 from utils.pipeline import Job
 from utils.provenance import code_hash
-from utils.raw.files import walk
 from utils.raw.sources import locate
+from utils.raw.walking import walk
 from utils.workspace import ROOT, Workspace, read_json, sha256
 
 UP_TO_DATE = "up to date"

@@ -148,6 +148,10 @@ def _shares(values: list) -> str:
     return "three whole numbers that sum to 100, such as shares=70,20,10"
 
 
+def _names(values: list) -> str:
+    return "" if all(str(value).strip() for value in values) else "names of folders or files"
+
+
 def _anything(value: object) -> str:
     return ""
 
@@ -164,6 +168,9 @@ RULES: dict[str, Callable[..., str]] = {
     "dataset": _name,
     "datasets": _each(_name),
     "raw": _anything,
+    "leave_out": _names,
+    "label_column": _anything,
+    "white": _between(0),
     "n_images": _between(0),
     "image_size": lambda value: "" if value == 0 else _between(4, 1024)(value),
     "color": _one_of(["auto", "gray", "rgb"]),

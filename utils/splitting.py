@@ -9,6 +9,7 @@ import numpy as np
 
 from utils import seeds
 from utils.raw.base import Raw
+from utils.text import listed
 
 Shares = tuple[float, float, float]
 """Shares of training, validation and test images."""
@@ -79,6 +80,16 @@ def plan_split(
             raise ValueError(f"n_images: too few images, none is left for {part}")
     result = {part: rng.permutation(positions) for part, positions in result.items()}
     return Plan(**result, how=_in_words(weights, given, split_by))
+
+
+def understood(dataset: str, raw: Raw, plan: Plan) -> list[str]:
+    """What raw images were taken for, in two lines: classes; splits, and what was left out."""
+    counts = ", ".join(f"{size:,} {part}" for part, size in plan.sizes.items())
+    n, classes = len(raw.class_names), listed(raw.class_names, 12)
+    return [
+        f"{dataset}: {len(raw.labels):,} images of {n} classes in {raw.source}: {classes}",
+        "; ".join([f"{dataset}: {counts} images, {plan.how}", *raw.notes]),
+    ]
 
 
 def _enough(raw: Raw, positions: np.ndarray, least: int) -> None:

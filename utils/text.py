@@ -1,8 +1,9 @@
-"""Text that comes with other people's files, made fit to be shown."""
+"""Text made fit to be shown, as that which comes with other people's files."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 
 def readable(text: object, most: int = 1000) -> str:
@@ -29,3 +30,9 @@ def _visible(character: str) -> str:
     if character.isprintable() or unicodedata.category(character) == "Zs":  # kinds of blanks
         return character
     return character.encode("unicode_escape").decode()
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """Some names, with how many there are if not all are shown."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")

@@ -13,10 +13,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from utils.raw.layout import is_image
+from utils.raw.names import is_image
 from utils.text import readable
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+FOREIGN = re.compile(
+    r"\.(7z|rar|z\d\d|(?:zip|7z)\.\d+|tar\.zst|tzst|cab|iso|lzh|arj|ace)$", re.IGNORECASE
+)
+"""Names of archives, and of parts of one, that are not understood."""
+COMPRESSIONS = {
+    1: "Shrink",
+    6: "Implode",
+    9: "Deflate64, as Windows Explorer does above 4 GB",
+    93: "Zstandard",
+    95: "xz",
+    96: "JPEG",
+    97: "WavPack",
+    98: "PPMd",
+}
+"""Of .zip files, those that Python lacks, by number."""
 MAX_IMAGE = 256 * 2**20
 """Largest unpacked size of one image, in bytes."""
 MAX_TOTAL = 64 * 2**30
@@ -27,6 +42,7 @@ MAX_NAME, MAX_NAMES = 1000, 2**28
 """Longest name, in characters, and largest size of all names, in bytes: a small archive can hold
 millions of empty files, each of which takes memory."""
 
+_PYTHONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError,
            zipfile.BadZipFile, NotImplementedError, ValueError)  # fmt: skip
 
@@ -34,6 +50,21 @@ _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError,
 def is_archive(path: Path) -> bool:
     """Whether the name of `path` is an archive's."""
     return path.name.lower().endswith(SUFFIXES)
+
+
+def check_name(path: Path) -> None:
+    """Raise a ValueError for an archive, or a part of one, that by its name is not understood."""
+    if match := FOREIGN.search(path.name):
+        raise ValueError(
+            f"raw file {path}: .{match[1]} archives, and archives in several parts, are not "
+            "understood; unpack it and give the folder, or pack it as one .zip"
+        )
+    first = path.with_suffix(".z01")
+    if _is_zip(path) and first.exists():
+        raise ValueError(
+            f"raw file {path}: the last part of an archive in several, with {first.name}; unpack "
+            "it and give the folder"
+        )
 
 
 def stem(path: Path) -> str:
@@ -69,8 +100,10 @@ def members(path: Path) -> tuple[list[str], int]:
     return list(names), n_special
 
 
-def contents(path: Path, wanted: Mapping[str, int]) -> Iterator[tuple[int, bytes]]:
-    """Number and content of each wanted member, in the order of the archive.
+def contents(
+    path: Path, wanted: Mapping[str, int], most: int = MAX_IMAGE
+) -> Iterator[tuple[int, bytes]]:
+    """Number and first `most` bytes of each wanted member, in the order of the archive.
 
     A member that can't be read comes as ``b""``: one damaged image must not end it all.
     """
@@ -79,13 +112,13 @@ def contents(path: Path, wanted: Mapping[str, int]) -> Iterator[tuple[int, bytes
             with zipfile.ZipFile(path) as archive:
                 for info in archive.infolist():
                     if (number := wanted.get(_plain(info.filename))) is not None:
-                        yield number, _content_of(archive, info)
+                        yield number, _content_of(archive, info, most)
         else:
             with tarfile.open(path, "r|*", tarinfo=_Header) as archive:
                 for info in archive:
                     archive.members.clear()
                     if info.isreg() and (number := wanted.get(_plain(info.name))) is not None:
-                        yield number, archive.extractfile(info).read()
+                        yield number, archive.extractfile(info).read(most)
 
 
 class _Refused(ValueError):
@@ -141,6 +174,12 @@ def _headers(path: Path) -> Iterator[tuple[str, int, str]]:
             for info in archive.infolist():
                 if info.flag_bits & 0x1:
                     raise _Refused("is encrypted; unpack it and give the folder")
+                if info.compress_type not in _PYTHONS and not info.is_dir():
+                    method = COMPRESSIONS.get(info.compress_type, "a method that is not known")
+                    raise _Refused(
+                        f"is compressed with {method} (method {info.compress_type}), which Python "
+                        "can't unpack; unpack it and give the folder"
+                    )
                 link = stat.S_ISLNK(info.external_attr >> 16)
                 kind = "folder" if info.is_dir() else "special" if link else "file"
                 yield info.filename, info.file_size, kind
@@ -158,10 +197,10 @@ def _headers(path: Path) -> Iterator[tuple[str, int, str]]:
                 raise tarfile.ReadError(f"damaged or cut after {n:,} files")
 
 
-def _content_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+def _content_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
     try:
         with archive.open(info) as file:
-            return file.read(info.file_size)  # never more than the header says
+            return file.read(min(info.file_size, most))  # never more than the header says
     except _DAMAGE:
         return b""
 

@@ -6,7 +6,7 @@ import gzip
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -16,6 +16,7 @@ from PIL import Image
 
 from utils.raw.base import Broken, Raw, Shape, Tell
 from utils.raw.images import resized
+from utils.raw.scale import DEEP, FLOAT, Scale, Stored, apply, scale_of
 
 PARTS = ("train", "val", "test")
 _NAMES = ("class_names", "x", "y", *(f"{kind}_{part}" for kind in "xy" for part in PARTS))
@@ -27,7 +28,10 @@ class Arrays(Raw):
     """Images in memory."""
 
     images: np.ndarray
-    """(n, h, w, c): integers of 8 or 16 bits, or floats in [0, 1]"""
+    """(n, h, w, c): whole numbers or floats"""
+    stored: Stored
+    scale: Scale
+    """Which values are black and white; see `utils.raw.scale.scale_of`."""
 
     def found_shape(self) -> Shape:
         height, width, channels = self.images.shape[1:]
@@ -39,22 +43,23 @@ class Arrays(Raw):
         shape: Shape,
         max_broken: int = 0,
         tell: Tell | None = None,
-        resize: str = "antialias",
+        resize: str = "pillow",
     ) -> tuple[np.ndarray, dict[int, Broken]]:
-        result, white = np.empty((len(positions), *shape), np.float32), np.float32(self._white)
+        result = np.empty((len(positions), *shape), np.float32)
         for start in range(0, len(positions), 1000):
-            batch = self.images[positions[start : start + 1000]].astype(np.float32) / white
+            batch = self.images[positions[start : start + 1000]].astype(np.float32)
+            batch = apply(self.scale, self.stored, batch)
             result[start : start + 1000] = _fitted(batch, shape, resize)
         return result, {}
 
+    def _contents(self, positions: np.ndarray) -> Iterator[tuple[int, bytes]]:
+        return ((n, self.images[position].tobytes()) for n, position in enumerate(positions))
+
+    def _name(self, position: int) -> str:
+        return f"image {position}"
+
     def only(self, chosen: np.ndarray) -> Arrays:
         return replace(self, images=self.images[chosen], **self._chosen(chosen))
-
-    @property
-    def _white(self) -> int:
-        if self.images.dtype.kind == "f":
-            return 1
-        return 255 if self.images.max() <= 255 else 65535
 
 
 def _fitted(images: np.ndarray, shape: Shape, resize: str) -> np.ndarray:
@@ -75,7 +80,7 @@ def _fitted(images: np.ndarray, shape: Shape, resize: str) -> np.ndarray:
     return np.clip(images, 0, 1)
 
 
-def read_npz(path: Path) -> Arrays:
+def read_npz(path: Path, white: float = 0.0) -> Arrays:
     """Read an .npz file.
 
     Parameters
@@ -83,8 +88,9 @@ def read_npz(path: Path) -> Arrays:
     path : Path
         Holds ``x_train``, ``y_train``, ``x_test``, ``y_test``, as Keras ships its data sets, and
         optionally ``x_val``, ``y_val``; or ``x`` and ``y``; and optionally ``class_names``. Images
-        are (n, h, w) or (n, h, w, c), integers in 0..255 (if none is larger) or 0..65535, or
-        floats in 0..1.
+        are (n, h, w) or (n, h, w, c), whole numbers or floats.
+    white : float, default=0.0
+        The value that is white; 0: by content, see `utils.raw.scale.scale_of`.
 
     Raises
     ------
@@ -127,7 +133,7 @@ def read_npz(path: Path) -> Arrays:
         if len(set(names)) < len(names):
             raise ValueError(f"{path}: expected different class_names, got {', '.join(names)}")
     parts = {part: (arrays[x], arrays[y]) for part, (x, y) in pairs.items()}
-    return from_parts(parts, str(path), names)
+    return from_parts(parts, str(path), names, white)
 
 
 class _TooLarge(ValueError):
@@ -144,7 +150,7 @@ def _fits_in_memory(path: Path, size: int) -> None:
         )
 
 
-def read_idx(folder: Path, files: list[str]) -> Arrays:
+def read_idx(folder: Path, files: list[str], white: float = 0.0) -> Arrays:
     """Read the four files of MNIST and its relatives; ``t10k`` holds the test images."""
     found = {tuple(_IDX.search(name).groups()[:2]): folder / name for name in files}
     missing = [f"{p}-{k}" for p in ("train", "t10k") for k in ("images", "labels")
@@ -155,7 +161,7 @@ def read_idx(folder: Path, files: list[str]) -> Arrays:
         part: (_idx(found[name, "images"], 3), _idx(found[name, "labels"], 1))
         for part, name in (("train", "train"), ("test", "t10k"))
     }
-    return from_parts(parts, str(folder))
+    return from_parts(parts, str(folder), white=white)
 
 
 def idx_files(names: list[str]) -> list[str]:
@@ -183,6 +189,7 @@ def from_parts(
     parts: Mapping[str, tuple[np.ndarray, np.ndarray]],
     source: str,
     class_names: list[str] | None = None,
+    white: float = 0.0,
 ) -> Arrays:
     """Join images and labels of one or more parts ("train", "val", "test", or "") and check them.
 
@@ -206,11 +213,7 @@ def from_parts(
     if len(shapes) > 1:
         raise ValueError(f"{source}: expected images of one shape, got {sorted(shapes)}")
     images = np.concatenate([images for images, _ in parts.values()])
-    if images.dtype.kind != "f" and images.max() < 128:
-        raise ValueError(
-            f"{source}: expected whole numbers in 0..255, got at most {images.max()}; divide by "
-            "the largest possible value and save floats in 0..1"
-        )
+    stored, scale = _scale_of(images, white, source)
     largest = max(int(labels.max()) for _, labels in parts.values())
     if not class_names and largest >= len(images):
         raise ValueError(
@@ -234,7 +237,23 @@ def from_parts(
         source=Path(source).name,
         parts=np.repeat(list(parts), [len(images) for images, _ in parts.values()]),
         images=images if images.ndim == 4 else images[..., None],
+        notes=[f"images are {scale.note}"] if scale.note else [],
+        stored=stored,
+        scale=scale,
     )
+
+
+def _scale_of(images: np.ndarray, white: float, source: str) -> tuple[Stored, Scale]:
+    """One scale for all parts; that of booleans and of 8 bits goes without saying."""
+    kind = FLOAT if images.dtype.kind == "f" else DEEP
+    stored = Stored(kind, float(images.min()), float(images.max()))
+    if images.dtype.kind == "b":
+        return stored, Scale(0, 1, "")
+    try:
+        scale = scale_of(stored, white)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    return stored, scale._replace(note="") if images.dtype == np.uint8 and not white else scale
 
 
 def _check_images(images: np.ndarray, name: str) -> None:
@@ -244,11 +263,5 @@ def _check_images(images: np.ndarray, name: str) -> None:
         )
     if images.ndim == 4 and images.shape[3] not in (1, 3, 4):
         raise ValueError(f"{name}: expected 1, 3 or 4 channels, last, got shape {images.shape}")
-    if images.dtype.kind not in "uif":
+    if images.dtype.kind not in "uifb":
         raise ValueError(f"{name}: expected numbers, got dtype {images.dtype}")
-    most = 1 if images.dtype.kind == "f" else 65535
-    low, high = images.min(), images.max()
-    if not (low >= 0 and high <= most):  # also false for NaN
-        span = "[0, 1] and no NaN" if most == 1 else "0..255"
-        hint = "; divide by 255, or save uint8" if most == 1 and high > 1 else ""
-        raise ValueError(f"{name}: expected image values in {span}, got {low:g} to {high:g}{hint}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from utils.text import readable
+from utils.raw.copies import MANY, MOST_SHARED, equal, to_compare
+from utils.text import listed, readable
 
 Shape = tuple[int, int, int]
 """Height, width, channels."""
@@ -28,6 +29,19 @@ class Broken(NamedTuple):
     reason: str
 
 
+class Options(NamedTuple):
+    """What a user says of raw images, where looking at them does not tell."""
+
+    class_order: str = "number"
+    """How classes are numbered, see `utils.raw.layout.in_order`."""
+    leave_out: Sequence[str] = ()
+    """Names of folders and files; "none": nothing is left out, or doubted, for its name."""
+    label_column: str = ""
+    """Of a table with names and labels of images."""
+    white: float = 0.0
+    """The stored value that is white; 0: by content."""
+
+
 @dataclass(kw_only=True)
 class Raw(ABC):
     """Labeled images, listed but not decoded yet."""
@@ -38,13 +52,15 @@ class Raw(ABC):
     source: str
     """Where they come from, in words."""
     class_folders: list[str] = field(default_factory=list)
-    """Names of the classes' folders in the order of `class_names`; empty if there are none"""
+    """Names of the classes, as files say them; empty where labels are numbers in an array"""
     parts: np.ndarray
     """(n,) text: "train", "val", "test" where the source says so, "" elsewhere"""
     tracks: np.ndarray | None = None
     """(n,) int64: images with the same number show the same object; None if nothing says so"""
     notes: list[str] = field(default_factory=list)
     """What was left out, and other things a reader should know."""
+    doubting: bool = True
+    """Whether labels that contradict each other are refused."""
 
     def __post_init__(self) -> None:
         """Names may come from a stranger: from here on they can be shown anywhere."""
@@ -64,7 +80,7 @@ class Raw(ABC):
         shape: Shape,
         max_broken: int = 0,
         tell: Tell | None = None,
-        resize: str = "antialias",
+        resize: str = "pillow",
     ) -> tuple[np.ndarray, dict[int, Broken]]:
         """Decode some images.
 
@@ -78,7 +94,7 @@ class Raw(ABC):
             At most so many images may fail to decode.
         tell : callable, optional
             Gets a line of progress every few seconds.
-        resize : {"antialias", "bilinear"}, default="antialias"
+        resize : {"pillow", "keras", "nearest"}, default="pillow"
             See `utils.raw.images.resized`.
 
         Returns
@@ -93,6 +109,52 @@ class Raw(ABC):
         ValueError
             If more than `max_broken` images fail.
         """
+
+    def check_labels(self) -> None:
+        """Compare images, byte for byte: where two classes share one, a label is wrong.
+
+        Raises
+        ------
+        ValueError
+            If there are many, as where a folder is misread, or most official validation and test
+            images are training images, too; a few wrong labels, which any large data set has, are
+            noted. Other copies are counted when the images are split and decoded.
+        """
+        positions = to_compare([self._name(position) for position in range(len(self.labels))])
+        labels, held = self.labels[positions], np.isin(self.parts[positions], ("val", "test"))
+        groups = equal(self._contents(positions))
+        wrong = [g for g in groups if len({*labels[g].tolist()}) > 1]
+        shared = [g for g in groups if held[g].any() and not held[g].all()]
+        n_wrong, n_shared = sum(map(len, wrong)), sum(int(held[g].sum()) for g in shared)
+        if n_wrong:
+            some = " and ".join(self._name(positions[number]) for number in wrong[0][:2])
+            of = f"{n_wrong:,} of {len(positions):,} images"
+            note = readable(f"{of} equal one of another class, such as {some}")
+            if n_wrong > MANY * len(positions):
+                self._refuse(f"{note} (at most {MANY:.0%} may)")
+            self.notes.append(f"{note}: a label is wrong")
+        if n_shared > MOST_SHARED * max(held.sum(), 1):
+            self._refuse(
+                f"{n_shared:,} of {held.sum():,} validation and test images are training images, "
+                f"too, such as {self._name(positions[shared[0][0]])}"
+            )
+
+    def _refuse(self, why: str) -> None:
+        if self.doubting:
+            raise ValueError(
+                f"{self.source}: {why}: what was taken for classes ({listed(self.class_names)}) or "
+                "parts may be something else; give the path of the folder whose folders are the "
+                "classes, leave some out with --set leave_out=NAME, or take all as they are with "
+                "--set leave_out=none"
+            )
+
+    @abstractmethod
+    def _contents(self, positions: np.ndarray) -> Iterator[tuple[int, bytes]]:
+        """Place in `positions` and content of each image; equal images have equal contents."""
+
+    @abstractmethod
+    def _name(self, position: int) -> str:
+        """What to call an image."""
 
     @abstractmethod
     def only(self, chosen: np.ndarray) -> Raw:

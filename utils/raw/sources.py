@@ -6,9 +6,11 @@ from pathlib import Path
 
 from utils.raw import archives
 from utils.raw.arrays import idx_files, read_idx, read_npz
-from utils.raw.base import Raw
-from utils.raw.files import read_files, walk
-from utils.raw.layout import is_image
+from utils.raw.base import Options, Raw
+from utils.raw.files import read_files
+from utils.raw.folders import is_left_out
+from utils.raw.names import is_image
+from utils.raw.walking import walk
 from utils.workspace import Workspace
 
 
@@ -32,42 +34,45 @@ def locate(dataset: str, raw: str | Path, workspace: Workspace) -> Path | None:
     return next((path for path in places if path.exists()), folder if empty else None)
 
 
-def open_raw(path: Path, class_order: str = "number") -> Raw:
+def open_raw(path: Path, options: Options = Options()) -> Raw:  # noqa: B008
     """List what is in a file or folder, by looking at it.
 
     Parameters
     ----------
     path : Path
-    class_order : {"number", "text"}, default="number"
-        See `utils.raw.layout.in_order`; labels that are numbers already, in arrays, stay the same.
+    options : Options, optional
+        What looking does not tell. Labels that are numbers already, in arrays, stay as they are.
 
     Raises
     ------
     ValueError
         If it is missing, damaged, or nothing of what is understood.
     """
+    if not path.is_dir():
+        archives.check_name(path)
     if not path.exists():
         raise ValueError(f"raw file {path}: not found; give the path of a folder or file")
     if path.is_dir():
-        return _open_folder(path, class_order)
+        return _open_folder(path, options)
     if not path.is_file():  # to open it might wait forever
         raise ValueError(
             f"raw file {path}: expected a file or folder, got a device, pipe or socket"
         )
     if path.suffix.lower() == ".npz":
-        return read_npz(path)
+        return read_npz(path, options.white)
     if archives.is_archive(path):
-        return read_files(path, class_order)
+        return read_files(path, options)
     if idx_files([path.name]):
-        return _open_folder(path.parent, class_order)
+        return _open_folder(path.parent, options)
     raise ValueError(
         f"raw file {path}: expected a folder, an .npz file, an IDX file or an archive "
         f"({', '.join(archives.SUFFIXES)})"
     )
 
 
-def _open_folder(path: Path, class_order: str) -> Raw:
+def _open_folder(path: Path, options: Options) -> Raw:
     files, *_ = walk(path)
+    files = [name for name in files if not is_left_out(f"{name}/", options.leave_out)]
     idx = idx_files(files)
     npz = [name for name in files if name.endswith(".npz")]
     images = [n for n in files if is_image(n) or (archives.is_archive(path / n) and "/" not in n)]
@@ -78,5 +83,10 @@ def _open_folder(path: Path, class_order: str) -> Raw:
             f"raw images {path}: holds several data sets, such as {some}; give the path of one"
         )
     if idx:
-        return read_idx(path, idx)
-    return read_npz(path / npz[0]) if npz else read_files(path, class_order)
+        return read_idx(path, idx, options.white)
+    if npz:
+        return read_npz(path / npz[0], options.white)
+    foreign = [name for name in files if archives.FOREIGN.search(name)]
+    if foreign and not any(map(is_image, files)):
+        archives.check_name(path / foreign[0])
+    return read_files(path, options)

@@ -1,0 +1,121 @@
+"""Which stored value is white: from the file where it says so, else from what a data set holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+SLACK = 0.01
+"""Floats may exceed their range by this share of it, as after interpolation; they are clipped."""
+LEAST = 128
+"""Whole numbers of which none is so large are hardly values of pixels from 0 to 255."""
+
+EXACT, DEEP, FLOAT, UPPER = "exact", "deep", "float", "upper"
+"""Kinds: the format says which value is white; whole numbers of more than 8 bits; floats; and
+16-bit colours, of which Pillow reads the upper 8 bits only."""
+
+
+class Stored(NamedTuple):
+    """What an image, or many, hold in their file, before any scaling."""
+
+    kind: str
+    low: float
+    high: float
+    white: float = 0.0
+    """Where the format says which value is white, this value."""
+
+
+class Scale(NamedTuple):
+    """Values from `black` to `white` become 0 to 1."""
+
+    black: float
+    white: float
+    note: str
+
+    def is_done(self, stored: Stored) -> bool:
+        """Whether decoding has brought the images into 0..1 already."""
+        return not self.black and self.white == stored.white
+
+
+def over(images: Iterable[Stored]) -> dict[tuple[str, float], Stored]:
+    """The range of all images of each kind and white."""
+    found: dict[tuple[str, float], Stored] = {}
+    for image in images:
+        key = image.kind, image.white
+        low, high = (found[key].low, found[key].high) if key in found else (image.low, image.high)
+        found[key] = image._replace(low=min(low, image.low), high=max(high, image.high))
+    return found
+
+
+def apply(scale: Scale, stored: Stored, pixels: np.ndarray) -> np.ndarray:
+    """Pixels in [0, 1] from those as stored, or in 0..1 already if `stored` says what is white."""
+    if scale.is_done(stored):
+        return pixels
+    pixels = pixels * np.float32(stored.white or 1) - np.float32(scale.black)
+    return np.clip(pixels / np.float32(scale.white - scale.black), 0, 1)
+
+
+def scale_of(stored: Stored, white: float = 0.0) -> Scale:
+    """Which values are black and white in a data set.
+
+    Parameters
+    ----------
+    stored : Stored
+        The range of the whole data set. The number of bits is a fact of its format, as the
+        largest value of a single image, or of some, would give images of one set several scales;
+        so test images count, too, and nothing is learned from them.
+    white : float, default=0.0
+        The user's choice; 0: by content. Of 10, 12, 14 or 16 bits the fewest that hold the
+        largest value are taken; 8 where that is at most 255; floats are in 0..1, else in -1..1,
+        else like whole numbers.
+
+    Raises
+    ------
+    ValueError
+        If values are below black or above white.
+    """
+    kind, low, high, own = stored
+    shown = f"{low:.8g} to {high:.8g}"
+    if not (low > -float("inf") and high < float("inf")):  # also for NaN
+        raise ValueError(f"expected image values in [0, 1] and no NaN, got {shown}")
+    if white:
+        slack = SLACK * white if kind == FLOAT else 0
+        if low < -slack or high > white + slack:
+            raise ValueError(f"white: got {white:g}, but image values are {shown}")
+        return Scale(0, white, f"values from {shown}: {white:g} is white, as set")
+    if kind == EXACT:
+        return Scale(0, own, "")
+    if kind == UPPER:
+        if high < 64 * 257:
+            raise ValueError(
+                f"16-bit colours whose largest value is about {high:,.0f}: only their upper 8 bits "
+                "can be read, which is too coarse; save them with 8 bits a channel, or as arrays "
+                "in an .npz file"
+            )
+        return Scale(0, 65535, "")
+    if kind == FLOAT and low >= -SLACK and high <= 1 + SLACK:
+        over_by = max(high - 1, -low)
+        note = f"floats of {shown}: clipped to 0..1" if over_by > 0 else ""
+        return Scale(0, 1, note)
+    if kind == FLOAT and -1 - SLACK <= low < -0.75 and high <= 1 + SLACK:
+        return Scale(-1, 1, f"floats of {shown}: taken as -1..1, -1 is black")
+    name = "floats" if kind == FLOAT else "whole numbers"
+    slack = 1 + SLACK if kind == FLOAT else 1
+    if low < (-SLACK * high if kind == FLOAT else 0):
+        raise ValueError(
+            f"expected image values in 0..1, 0..255 or 0..65535, got {shown} ({name}); shift "
+            "them so that 0 is black"
+        )
+    if high > 65535 * slack or high < LEAST:
+        span = "[0, 1] and no NaN" if kind == FLOAT else "0..255 or 0..65535"
+        raise ValueError(
+            f"expected image values in {span}, got {shown} ({name}); say which value is white "
+            "with --set white=N, or save values in 0..1"
+        )
+    bits = next(b for b in (8, 10, 12, 14, 16) if high <= (2**b - 1) * slack)
+    found = 2**bits - 1
+    usual = kind == DEEP and bits == 16
+    note = f"{name} whose largest is {high:,.6g}: taken as {bits}-bit, {found:,} is white"
+    return Scale(0, found, "" if usual else f"{note}; --set white=N says otherwise")
