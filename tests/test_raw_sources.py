@@ -361,7 +361,8 @@ def packages(tmp_path, monkeypatch):
         keras = f"import numpy as np\ndef load_data():\n    {load_data}"
         names = ("cifar10", "mnist", "fashion_mnist", "__init__")
         files = {f"keras/datasets/{name}.py": keras.encode() for name in names}
-        files["keras/__init__.py"] = b""
+        files["keras/__init__.py"] = b"from keras import config"
+        files["keras/config.py"] = b"def set_image_data_format(_): pass"
         kaggle = f"def dataset_download(name):\n    {dataset_download}"
         root = write_folder(tmp_path / "packages", {**files, "kagglehub.py": kaggle.encode()})
         monkeypatch.setenv("PYTHONPATH", str(root))
