@@ -24,7 +24,8 @@ def names(folders, n=3):
     ("part", "spellings"),
     [
         ("train", "train Training TRAIN training_set Train_Data trainset TrainingData train_images "
-                  "images_train train2017 train-image-set train1 seg_train Final_Training trainval train-val"),
+                  "images_train train2017 train1 seg_train Final_Training trainval "
+                  "train-val train-image-set"),
         ("val", "val valid Validation dev eval val_images validset Valid-Set images.val"),
         ("test", "test Testing test_set TestImages testset test_data data_test seg_test"),
         ("", "cats contest latest trainer attest evaluate1d invalid developer protest train_test"),
