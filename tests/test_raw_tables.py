@@ -99,6 +99,19 @@ def test_official_parts_in_tables(tmp_path, tables):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("prefix", ["", "data/"])
+@pytest.mark.parametrize("name", ["{i}.png", "{i}"])
+def test_a_table_in_the_folder_of_its_images(tmp_path, name, prefix):
+    rows = [f"{name.format(i=i)},{ANIMALS[(i + 1) % 3]}" for i in range(6)]
+    other = "\n".join(["id,label", *rows])
+    files = {**images(f"{prefix}train"), f"{prefix}train/metadata.csv": table(name=name),
+             **images(f"{prefix}test", 6), f"{prefix}test/metadata.csv": other}  # fmt: skip
+    raw = opened(tmp_path, files)
+    tested = right(f"{prefix}test", 6, classes=(*ANIMALS[1:], ANIMALS[0]))
+    assert labels_of(raw) == {**right(f"{prefix}train"), **tested}
+    assert Counter(raw.parts.tolist()) == {"train": 12, "test": 6}
+
+
 def test_rows_without_image_or_label_are_said(tmp_path):
     text = table(10) + "\n10.png,\n11.png,\ngone.png,cat\n"
     raw = opened(tmp_path, {**images("im"), "labels.csv": text})

@@ -64,7 +64,7 @@ def arrange_by_tables(
     read = _labeled(found, label_column)
     for table, chosen in read:
         notes.append(f"labels are those of {table.name}, {chosen.how}")
-        _fill(placed, table, chosen.labels, part_of(_stem(table.name)).part, notes)
+        _fill(placed, table, chosen.labels, _table_part(table.name), notes)
     if not read:
         return None
     if not any(part == "train" for part, _ in placed.values()) or len({*placed.values()}) < 2:
@@ -161,7 +161,7 @@ def _table(name: str, content: bytes, index: Mapping[str, list[str]]) -> Table |
 
 
 def _read(name: str, rows: list[list[str]], index: Mapping[str, list[str]]) -> Table | None:
-    part, width = part_of(_stem(name)).part, len(rows[0])
+    part, width = _table_part(name), len(rows[0])
     images = [[_find(row[i], index, part, name) for row in rows] for i in range(width)]
     n_found = [len({*column} - {None}) for column in images]
     # Names with a suffix are no numbers by chance, as a count of rows or a coordinate may be.
@@ -223,6 +223,11 @@ def _stem(name: str) -> str:
     return name.rpartition("/")[2].rpartition(".")[0]
 
 
+def _table_part(name: str) -> str:
+    """The part that a table's name tells, or that of the folder that it lies in."""
+    return part_of(_stem(name)).part or _folder_part(name)
+
+
 def _index(names: Iterable[str]) -> dict[str, list[str]]:
     """The images with a name, and with a name without its suffix."""
     index = defaultdict(list)
@@ -250,6 +255,9 @@ def _find(cell: str, index: Mapping[str, list[str]], part: str, table: str) -> s
     found = index.get(file) or index.get(_without_suffix(file)) or []
     if not found:
         return None
+    beside = "/".join([*table.split("/")[:-1], *folders, file])  # paths from the table's folder
+    if len(own := [n for n in found if beside in (n, _without_suffix(n))]) == 1:
+        return own[0]
     part = next((p for f in folders if (p := part_of(f).part)), part)
     fits = [n for n in found if not part or _folder_part(n) in ("", part)]
     if len(fits) > 1:  # the one that shares most of the path
