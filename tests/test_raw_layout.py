@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.pictures import encoded, picture, tree, write_folder, write_zip
+from utils.raw import doubts
 from utils.raw.base import Options
 from utils.raw.doubts import Doubt
 from utils.raw.layout import arrange
@@ -23,7 +24,8 @@ def names(folders, n=3):
     ("part", "spellings"),
     [
         ("train", "train Training TRAIN training_set Train_Data trainset TrainingData train_images "
-                  "images_train train2017 train1 seg_train Final_Training trainval train-val"),
+                  "images_train train2017 train1 seg_train Final_Training trainval "
+                  "train-val train-image-set"),
         ("val", "val valid Validation dev eval val_images validset Valid-Set images.val"),
         ("test", "test Testing test_set TestImages testset test_data data_test seg_test"),
         ("", "cats contest latest trainer attest evaluate1d invalid developer protest train_test"),
@@ -37,6 +39,8 @@ def test_names_of_parts_in_any_spelling(part, spellings):
 
 def test_other_words_make_a_name_of_a_part_weaker():
     assert part_of("asl_alphabet_train") == ("train", ("asl", "alphabet"))
+    assert part_of("rps-test-set") == part_of("rps_test_images_2") == ("test", ("rps",))
+    assert part_of("crash_test_images") == ("test", ("crash",))
     assert part_of("train_station") == ("train", ("station",))
 
 
@@ -61,6 +65,9 @@ def test_other_words_make_a_name_of_a_part_weaker():
         ("control test", "control test", {"": 6}),
         ("invalid valid", "invalid valid", {"": 6}),
         ("mask no_mask", "mask no_mask", {"": 6}),
+        ("mask nomask", "mask nomask", {"": 6}),
+        ("mask withoutmask", "mask withoutmask", {"": 6}),
+        ("x/id1 x/id2 y/id3 y/id4", "x y", {"": 12}),
         ("photo sketch cartoon", "cartoon photo sketch", {"": 9}),
         ("x/images y/images z/images", "x y z", {"": 9}),
         ("x/indoor y/indoor y/outdoor z/indoor", "x y z", {"": 12}),
@@ -76,6 +83,9 @@ def test_what_is_common_is_understood(folders, classes, parts):
     [
         ("x/images x/masks y/images y/masks", 6, "in folders named masks"),
         ("x y x/annotations y/annotations", 6, "in folders named annotations"),
+        ("x/x x/x_GT y", 3, "in folders named x_GT"),
+        ("x/x x/x-Masks y", 3, "in folders named x-Masks"),
+        ("x y y/y_copy", 3, "in folders named y_copy"),
         ("images/x images/y labels/x labels/y", 6, "that lie in no class folder"),
         ("train/images/x train/images/y train/GroundTruth/x test/images/x", 3, "no class folder"),
         ("x y masks/x masks/y", 6, "in masks"),
@@ -118,6 +128,17 @@ def test_what_is_no_class_is_left_out_and_said(folders, left, why):
         ("train/x train/y train2/x train2/z", "are no copies of each other"),
         ("x y z pets/x pets/y/new", "are no copies of each other"),
         ("x/train/a x/train/b y", "x holds official parts"),
+        ("cat dog test", "test looks like no class"),
+        ("cat dog valid", "valid looks like no class"),
+        ("cats dogs birds Testing1", "Testing1 looks like no class"),
+        ("pet_dataset/x pet_dataset/y old_pet_testset", "old_pet_testset looks like no class"),
+        ("photos/x photos/y photos-test-set", "photos-test-set looks like no class"),
+        ("cat cat_masks dog dog_masks", "cat_masks, dog_masks look like no class"),
+        ("cat dog dog-Copy", "dog-Copy looks like no class"),
+        ("x/a_ok x/b_ok y/c_ok y/d_ok", "which are the classes?"),
+        ("kits/lung/n kits/lung/aca kits/colon/m kits/colon/scc", "which are the classes?"),
+        ("101/0 101/1 102/0 103/0 104/1", "hold the same folders (0, 1)"),
+        ("x y test/x test/y", "which also lie beside it: put the latter into a folder train"),
     ],
 )
 def test_what_is_ambiguous_is_refused_in_one_line(folders, found):
@@ -146,6 +167,32 @@ def test_masks_beside_their_images_are_left_out():
                      for end in ("", "_mask", "_mask_1")])  # fmt: skip
     assert len(found.names) == 6 and "12 images that are masks" in found.notes[0]
     assert masks(["a/mask.png", "a/the_mask.png", "a/b_seg.png", "c/b.png"]) == []
+
+
+def test_folders_within_a_class_are_said():
+    assert arrange(names("cat dog/husky dog/poodle")).notes == [
+        "images in folders within dog are of that class"
+    ]
+    assert arrange(names("cat/new/id1 cat/new/id2 dog dog/old")).notes == [
+        "images in folders within cat, dog are of that class"
+    ]
+
+
+@pytest.mark.parametrize(
+    "classes", [("Cat", "cat", "dog"), ("hot dog", "Hot_Dog", "x"), ("é", "e\u0301", "x")]
+)
+def test_names_of_classes_that_seem_to_be_one_are_refused(tmp_path, classes):
+    files = {f"{c}/{i}.png": encoded(picture(k, i)) for k, c in enumerate(classes)
+             for i in range(3)}  # fmt: skip
+    path = write_folder(tmp_path / "in", files)
+    with pytest.raises(ValueError, match="seem to be one; give them one name"):
+        open_raw(path)
+    assert len(open_raw(path, Options(leave_out=["none"])).class_names) == 3
+
+
+def test_letters_in_two_cases_are_two_classes():
+    assert arrange(names("A a B b")).class_names == ["A", "B", "a", "b"]
+    doubts.of_names(["A", "a", "C", "C++"])
 
 
 def test_words_of_names():

@@ -99,15 +99,15 @@ def stored(tmp_path, arrays, format="TIFF", encode=None, **options):
 @pytest.mark.parametrize(
     ("arrays", "format", "white"),
     [
-        (ramps(200, 900, 4080), "PNG", 4095),
+        (ramps(300, 900, 4080), "PNG", 4095),
         (ramps(100, 1000), "TIFF", 1023),
-        (ramps(5000, 300), "PPM", 16383),
-        (ramps(30_000, 300), "PNG", 65535),
+        (ramps(5000, 1100), "PPM", 16383),
+        (ramps(30_000, 5000), "PNG", 65535),
         (ramps(100, 250, dtype=np.int32), "TIFF", 255),
-        (ramps(100, 60_000, dtype=np.int32), "TIFF", 65535),
+        (ramps(5000, 60_000, dtype=np.int32), "TIFF", 65535),
         (ramps(0.1, 1, dtype=np.float32), "TIFF", 1),
-        (ramps(1, 255, dtype=np.float32), "TIFF", 255),
-        (ramps(1, 65_000, dtype=np.float32), "TIFF", 65535),
+        (ramps(2, 255, dtype=np.float32), "TIFF", 255),
+        (ramps(5000, 65_000, dtype=np.float32), "TIFF", 65535),
         (ramps(40, 90, dtype=np.uint8), "PNG", 255),  # 8-bit images may be dark
         (ramps(40, 200, dtype=np.uint8), "TIFF", 255),
     ],
@@ -115,6 +115,59 @@ def stored(tmp_path, arrays, format="TIFF", encode=None, **options):
 def test_one_scale_for_all_files_of_a_set(tmp_path, arrays, format, white):
     images, _ = stored(tmp_path, arrays, format)
     assert np.allclose(images, np.stack(arrays) / white, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "format", "white"),
+    [
+        (ramps(4080, 60_000), "PNG", 65535),
+        (ramps(200, 255, 4000), "TIFF", 4095),
+        (ramps(250, 60_000, dtype=np.int32), "TIFF", 65535),
+        (ramps(1, 255, dtype=np.float32), "TIFF", 255),
+    ],
+)
+def test_several_scales_in_a_set_are_refused(tmp_path, arrays, format, white):
+    with pytest.raises(ValueError, match="several scales seem to be mixed") as error:
+        stored(tmp_path, arrays, format)
+    assert f"--set white={white}" in str(error.value) and "\n" not in str(error.value)
+    images, _ = stored(tmp_path, arrays, format, white=white)
+    assert np.allclose(images, np.stack(arrays) / white, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("high", "dtype", "white"),
+    [(1, np.uint8, 1), (15, np.uint8, 15), (1 / 255, np.float32, 1 / 255), (0.05, np.float32, 1)],
+)
+def test_a_set_that_is_nearly_black_is_refused(tmp_path, high, dtype, white):
+    arrays = ramps(high, high, dtype=dtype)
+    with pytest.raises(ValueError, match="nearly black; say which value is white"):
+        stored(tmp_path, arrays)
+    images, _ = stored(tmp_path, arrays, white=white)
+    assert np.allclose(images, np.stack(arrays) / white, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [(np.uint8(200), np.float32(0.8)), (np.float32(255), np.float32(1)),
+     (np.uint16(60_000), np.uint8(200))],
+)  # fmt: skip
+def test_parts_of_several_scales_are_refused(tmp_path, train, test):
+    x = [np.linspace(0, top, 6 * 64).reshape(6, 8, 8).astype(top.dtype) for top in (train, test)]
+    y = np.arange(6) % 2
+    np.savez(tmp_path / "a.npz", x_train=x[0], y_train=y, x_test=x[1], y_test=y)
+    with pytest.raises(ValueError, match="6 of 12 images hold no value above"):
+        open_raw(tmp_path / "a.npz")
+
+
+def test_arrays_that_are_not_used_are_said_and_two_sets_refused(tmp_path):
+    x, y = np.arange(512, dtype=np.uint8).reshape(8, 8, 8), np.arange(8) % 2
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_valid=x, y_valid=y, y_test=y)
+    assert open_raw(tmp_path / "a.npz").notes == [
+        "arrays that are not used: x_valid, y_valid, y_test"
+    ]
+    np.savez(tmp_path / "b.npz", x=x, y=y, x_test=x, y_test=y)
+    with pytest.raises(ValueError, match="holds x and x_test"):
+        open_raw(tmp_path / "b.npz")
 
 
 def test_deep_and_8_bit_files_beside_each_other(tmp_path):

@@ -99,6 +99,19 @@ def test_official_parts_in_tables(tmp_path, tables):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("prefix", ["", "data/"])
+@pytest.mark.parametrize("name", ["{i}.png", "{i}"])
+def test_a_table_in_the_folder_of_its_images(tmp_path, name, prefix):
+    rows = [f"{name.format(i=i)},{ANIMALS[(i + 1) % 3]}" for i in range(6)]
+    other = "\n".join(["id,label", *rows])
+    files = {**images(f"{prefix}train"), f"{prefix}train/metadata.csv": table(name=name),
+             **images(f"{prefix}test", 6), f"{prefix}test/metadata.csv": other}  # fmt: skip
+    raw = opened(tmp_path, files)
+    tested = right(f"{prefix}test", 6, classes=(*ANIMALS[1:], ANIMALS[0]))
+    assert labels_of(raw) == {**right(f"{prefix}train"), **tested}
+    assert Counter(raw.parts.tolist()) == {"train": 12, "test": 6}
+
+
 def test_rows_without_image_or_label_are_said(tmp_path):
     text = table(10) + "\n10.png,\n11.png,\ngone.png,cat\n"
     raw = opened(tmp_path, {**images("im"), "labels.csv": text})
@@ -130,6 +143,19 @@ TWO = "file,colour,shape\n" + "\n".join(
         ({"a.csv": "f,label\n" + "\n".join(f"{i},{['a', 'b', 'a|b'][i % 3]}" for i in range(12))},
          "holds several labels for an image, such as 'a|b'"),
         ({"a.csv": "f,label\n" + "\n".join(f"{i},a" for i in range(12))}, "no names and labels"),
+        ({"a.csv": "f,label\n" + "\n".join(
+            f"{i},{['scab', 'rust', 'scab rust'][i % 3]}" for i in range(12))},
+         "holds 'scab rust', and each of its words, too"),
+        ({"parts.csv": "f,partition\n" + "\n".join(f"{i}.png,{i % 3}" for i in range(12))},
+         "no names and labels of images in parts.csv"),
+        ({"folds.csv": "f,fold\n" + "\n".join(f"{i}.png,{i % 4}" for i in range(12))},
+         "no names and labels of images in folds.csv"),
+        ({"sets.csv": "f,dataset\n" + "\n".join(
+            f"{i}.png,{'train' if i % 3 else 'test'}" for i in range(12))},
+         "no names and labels of images in sets.csv"),
+        ({"a.csv": "one,two,label\n" + "\n".join(
+            f"{7 * i % 12},{5 * i % 12},{ANIMALS[i % 3]}" for i in range(12))},
+         "columns one, two all look like names of images"),
         ({"a.csv": table(name="z{i}")}, "no names and labels of images in a.csv"),
         ({"a.csv": "id,label\n"}, "no names and labels of images in a.csv"),
         ({"a.csv": "\0\1"}, "no names and labels of images in a.csv"),
@@ -169,6 +195,21 @@ def test_numbers_that_are_names_by_chance_are_no_names(tmp_path):
     text = "\n".join(["index,path,label", *rows])
     raw = opened(tmp_path, {**images("im"), "a.csv": text})
     assert labels_of(raw) == {f"im/{11 - i}.png": ANIMALS[i % 3] for i in range(12)}
+
+
+@pytest.mark.parametrize("head", ["", "index", "number", "Unnamed: 0"])
+def test_a_count_of_rows_names_no_images(tmp_path, head):
+    order = [7 * i % 12 for i in range(12)]
+    text = "\n".join([f"{head},image_id,label"] + [
+        f"{i},{number},{ANIMALS[number % 3]}" for i, number in enumerate(order)])  # fmt: skip
+    raw = opened(tmp_path, {**images("im"), "a.csv": text})
+    assert labels_of(raw) == right("im")
+
+
+def test_an_index_in_any_order_names_no_images(tmp_path):
+    rows = [f"{5 * i % 12},{7 * i % 12},{ANIMALS[7 * i % 12 % 3]}" for i in range(12)]
+    raw = opened(tmp_path, {**images("im"), "a.csv": "\n".join(["idx,image_id,label", *rows])})
+    assert labels_of(raw) == right("im")
 
 
 @pytest.mark.parametrize(

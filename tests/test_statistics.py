@@ -602,6 +602,15 @@ def test_seeds_of_several_data_sets_are_not_tested_as_if_independent():
     assert "is above 0 on 9 of 9 data sets" in many and "over 9 data sets, m" in many.lower()
 
 
+def test_answers_compare_what_was_run_on_the_same_data_sets():
+    runs = [curve("deepgini", [0.5, 0.7, 0.8]), curve("random", [0.5, 0.6, 0.7])]
+    hard = [part.assign(dataset="hard", accuracy=part["accuracy"] - 0.4) for part in runs]
+    easy_only = curve("nc", [0.5, 0.65, 0.75]).assign(fit_seconds=0.1)
+    metric, _, cost, _ = answers(weigh(pd.concat([*runs, *hard, easy_only])))
+    assert "DeepGini has the highest mean accuracy" in metric["answer"]
+    assert "Neuron coverage" not in metric["answer"] + cost["answer"]
+
+
 def test_answers_disagree_where_the_results_do():
     gains = {
         2: {"deepgini": 0.0, "nc": 0.1, "random": 0.05},

@@ -16,7 +16,8 @@ from PIL import Image
 
 from utils.raw.base import Broken, Raw, Shape, Tell
 from utils.raw.images import resized
-from utils.raw.scale import DEEP, FLOAT, Scale, Stored, apply, scale_of
+from utils.raw.scale import DEEP, FLOAT, Scale, Stored, apply, check_mixed, scale_of
+from utils.text import listed
 
 PARTS = ("train", "val", "test")
 _NAMES = ("class_names", "x", "y", *(f"{kind}_{part}" for kind in "xy" for part in PARTS))
@@ -102,6 +103,7 @@ def read_npz(path: Path, white: float = 0.0) -> Arrays:
             _fits_in_memory(path, sum(info.file_size for info in archive.infolist()))
             arrays = {name: file[name] for name in file.files if name in _NAMES}
             found = ", ".join(file.files) or "nothing"
+            unused = [name for name in file.files if name not in _NAMES]
     except FileNotFoundError:
         raise ValueError(f"raw file {path}: not found; give the path of an .npz file") from None
     except _TooLarge:
@@ -125,6 +127,9 @@ def read_npz(path: Path, white: float = 0.0) -> Arrays:
             f"raw file {path}: expected arrays x_train, y_train, x_test, y_test or x, y; "
             f"got {found}"
         )
+    if "" in pairs and (other := [name for name in arrays if name.startswith("x_")]):
+        raise ValueError(f"raw file {path}: holds x and {other[0]}; expected x, y or parts")
+    unused += [f"y_{part}" for part in PARTS if f"y_{part}" in arrays and part not in pairs]
     names = arrays.get("class_names")
     if names is not None and names.ndim != 1:
         raise ValueError(f"{path}: expected class_names of shape (classes,), got {names.shape}")
@@ -133,7 +138,9 @@ def read_npz(path: Path, white: float = 0.0) -> Arrays:
         if len(set(names)) < len(names):
             raise ValueError(f"{path}: expected different class_names, got {', '.join(names)}")
     parts = {part: (arrays[x], arrays[y]) for part, (x, y) in pairs.items()}
-    return from_parts(parts, str(path), names, white)
+    raw = from_parts(parts, str(path), names, white)
+    raw.notes += [f"arrays that are not used: {listed(unused, 8)}"] if unused else []
+    return raw
 
 
 class _TooLarge(ValueError):
@@ -251,6 +258,8 @@ def _scale_of(images: np.ndarray, white: float, source: str) -> tuple[Stored, Sc
         return stored, Scale(0, 1, "")
     try:
         scale = scale_of(stored, white)
+        if not white and images.dtype != np.uint8:
+            check_mixed(images.max(axis=tuple(range(1, images.ndim))), kind, scale)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
     return stored, scale._replace(note="") if images.dtype == np.uint8 and not white else scale

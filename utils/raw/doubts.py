@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from utils.raw.folders import Folder
-from utils.raw.names import are_pieces, is_image_word, is_variant, part_of, technical
+from utils.raw.names import (
+    are_pieces,
+    derived,
+    is_image_word,
+    is_variant,
+    part_of,
+    technical,
+)
 from utils.text import listed
 
 FEW = 0.05
@@ -115,6 +124,7 @@ def of_classes(folders: Mapping[str, Folder], inner: Inner) -> None:
     path = "Give the path of the folder whose folders are the classes"
     odd = technical(folders)
     odd += [n for n in folders if is_image_word(n) or is_variant(n)]
+    odd = [*dict.fromkeys([*odd, *derived(folders), *_held_out(folders, inner)])]
     if odd and len(folders) > 1:
         raise Doubt(
             f"found the folders {listed(folders)}, of which {listed(odd)} "
@@ -130,8 +140,51 @@ def of_classes(folders: Mapping[str, Folder], inner: Inner) -> None:
     counts = Counter(name for names in below for name in names - {*technical(names)})
     shared = [n for n, count in counts.items() if count >= 2 and 2 * count >= len(folders)]
     variants = [n for n in shared if is_variant(n)]
+    if len(below) == len(folders) and all(re.search(r"\d", name) for name in folders):
+        all_names = {name for names in below for name in names}
+        shared = shared if len(shared) > 1 or len(all_names) >= len(folders) else [*all_names]
     if len(shared) > 1 or variants:
         raise Doubt(
             f"the folders {listed(folders)} hold the same folders ({listed(sorted(shared))}), so "
             f"it is not clear which are the classes. {path}"
         )
+    if len(below) == len(folders) > 1 and all(map(_holds_names, folders.values())):
+        some = listed(inside.path for f in folders.values() for inside in [*f.folders.values()][:1])
+        raise Doubt(
+            f"every one of the folders {listed(folders)} holds several folders, such as {some}: "
+            "which are the classes? If the lower ones, put them all into one folder"
+        )
+
+
+def _held_out(folders: Mapping[str, Folder], inner: Inner) -> list[str]:
+    """Folders with the name of a test: beside one that holds classes, or beside several others."""
+    found = [n for n in folders if part_of(n).part in ("val", "test")]
+    others = [n for n in folders if n not in found]
+    deep = [n for n in folders if len(inner(folders[n])) > 1]
+    if found and others and deep == others:
+        return found
+    return [n for n in found if not part_of(n).rest] if len(others) > 1 else []
+
+
+def _holds_names(folder: Folder) -> bool:
+    """Whether a folder holds no images, but several folders that numbers do not tell apart."""
+    while len(folder.folders) == 1 and not folder.images:
+        (folder,) = folder.folders.values()
+    named = [name for name in folder.folders if not re.search(r"\d", name)]
+    return not folder.images and len({*named} - {*technical(named), *derived(named)}) > 1
+
+
+def of_names(class_names: Iterable[str]) -> None:
+    """Doubt that classes whose names are spelled almost alike are different ones.
+
+    Raises
+    ------
+    Doubt
+    """
+    alike = defaultdict(list)
+    for name in class_names:
+        plain = unicodedata.normalize("NFC", name)
+        words = re.sub(r"[\s_-]+", " ", plain).strip().casefold()
+        alike[words if len(words) > 1 else plain].append(name)  # A and a may be letters
+    if several := [names for names in alike.values() if len(names) > 1]:
+        raise Doubt(f"classes {listed(map(repr, several[0]))} seem to be one; give them one name")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.raw import archives
+from utils.raw import archives, doubts
 from utils.raw.base import Broken, Options, Raw, Shape, Tell
 from utils.raw.folders import NONE, as_given, is_left_out
 from utils.raw.images import look
@@ -145,6 +145,8 @@ def read_files(path: Path, options: Options = Options()) -> ImageFiles:  # noqa:
         )
     try:
         layout = _arranged(files, images, options)
+        if NONE not in options.leave_out:
+            doubts.of_names(layout.class_names)
     except ValueError as error:
         raise ValueError(f"raw images {path}: {error}") from None
     return ImageFiles(

@@ -22,6 +22,8 @@ _USUAL = {
 }  # fmt: skip
 """Words of names that columns of labels usually have."""
 
+_FOLDS = {"fold", "folds", "kfold", "cv", "cv fold", "is train", "is test", "is valid", "is val",
+          "train", "test", "is training", "index", "idx"}  # fmt: skip
 _SPLIT_COLUMNS = {"split", "splits", "subset", "set", "partition", "part", "data set", "usage"}
 
 
@@ -59,7 +61,7 @@ def choose_labels(
     ValueError
         If several may, and they differ, or if images have several labels.
     """
-    others = {n: c for n, c in columns.items() if n != files and not tells_parts(n, c)}
+    others = {n: c for n, c in columns.items() if n != files}
     if label_column:
         chosen = [n for n in others if n.lower() == label_column.lower()]
         if not chosen:
@@ -67,6 +69,7 @@ def choose_labels(
                 f"{table}: label_column: got {label_column!r}, expected one of {listed(others, 20)}"
             )
         return _one(table, columns, chosen[0], [], sure=True)
+    others = {n: c for n, c in others.items() if not (tells_parts(n, c) or _numbers_parts(n, c))}
     candidates = [n for n, cells in others.items() if _may_be_labels(n, cells, len(others) == 1)]
     usual = [n for n in candidates if _is_usual(n)]
     hot = [n for n, cells in others.items() if {*cells} <= {"0", "1", "0.0", "1.0", "", "True", "False"}]  # fmt: skip # noqa: E501
@@ -88,8 +91,15 @@ def _is_usual(name: str) -> bool:
 def tells_parts(name: str, cells: Sequence[str]) -> bool:
     """Whether a column tells the official part of each image."""
     parts = [part_of(cell) for cell in cells]
-    named = " ".join(words(name)) in _SPLIT_COLUMNS
+    several = len({p.part for p in parts}) > 1
+    named = several or " ".join(words(name)) in _SPLIT_COLUMNS
     return named and all(p.part and not p.rest for p in parts)
+
+
+def _numbers_parts(name: str, cells: Sequence[str]) -> bool:
+    """Whether a column numbers folds or parts."""
+    named = " ".join(words(name)) in _SPLIT_COLUMNS | _FOLDS
+    return named and all(re.fullmatch(r"-?[\d.]*|true|false", c, re.IGNORECASE) for c in cells)
 
 
 def _may_be_labels(name: str, cells: Sequence[str], alone: bool) -> bool:
@@ -132,6 +142,12 @@ def _one(
                 f"{table}: column {name} holds several labels for an image, such as "
                 f"{several[0]!r}; expected one"
             )
+    several = [v for v in values if " " in v and values.issuperset(v.split())]
+    if several:
+        raise ValueError(
+            f"{table}: column {name} holds {several[0]!r}, and each of its words, too: several "
+            "labels for an image? Expected one; write _ for spaces within a name"
+        )
     others = [n for n in candidates if n != name]
     also = f" (not {listed(others)}; --set label_column=NAME chooses)" if others else ""
     return Chosen(cells, f"column {name}{also}", sure or _is_usual(name))

@@ -11,7 +11,7 @@ import numpy as np
 from utils.raw import doubts
 from utils.raw.doubts import Doubt
 from utils.raw.folders import NONE, Folder, is_left_out, open_class, tree
-from utils.raw.names import is_junk, masks, part_of, technical
+from utils.raw.names import derived, is_junk, masks, part_of, technical
 from utils.text import listed
 
 _TRACK = re.compile(r"(?:\d{5}_)?(\d{5})_\d{5}\.\w+$")
@@ -82,6 +82,8 @@ class _Reading:
         """All of these."""
         self.placed: dict[str, tuple[str, str]] = {}
         """Part and class of an image."""
+        self.inside: list[str] = []
+        """Folders of classes in which images lie in folders of their own."""
 
     def read(self, top: Folder) -> None:
         """Give each image its part and class, or a reason to be left out."""
@@ -111,7 +113,10 @@ class _Reading:
 
     def notes(self) -> list[str]:
         """What was left out, in words."""
-        return [
+        inside = [
+            f"images in folders within {listed(self.inside)} are of that class"
+        ] if self.inside else []  # fmt: skip
+        return inside + [
             f"{len(names):,} images {why}, such as {min(names)}, were left out"
             for why, names in self.out.items() if names
         ]  # fmt: skip
@@ -232,6 +237,11 @@ class _Reading:
             mirrored = self._inner(folder) & level.folders.keys()
             if name in odd and mirrored:
                 self.leave(level.folders.pop(name).below(), f"in {name}")
+            elif len(mirrored) > 1 and part_of(name).part:
+                raise Doubt(
+                    f"{folder.path} holds folders such as {listed(sorted(mirrored), 3)}, which "
+                    "also lie beside it: put the latter into a folder train"
+                )
             elif len(mirrored) > 1:
                 doubts.fullest([_without(level, name), self._open(folder)], "the same classes")
                 copies = level.folders.pop(name).below()
@@ -240,10 +250,18 @@ class _Reading:
     def _classes(self, level: Folder, part: str) -> None:
         for name, folder in level.folders.items():
             self._take(folder, part, name)
+            opened = open_class(folder)
+            inside = [f for f in opened.folders.values() if not self.seen.issuperset(f.below())]
+            if self.doubting and len(inside) + bool(opened.images) > 1:
+                self.inside.append(folder.path)
 
     def _take(self, folder: Folder, part: str, name: str) -> None:
         """All images below a folder, but for masks and the like that lie beside others."""
-        odd = technical(folder.folders) if self.doubting else []
+        own = folder.path.rpartition("/")[2]
+        odd = (
+            {*technical(folder.folders), *derived(folder.folders, own if folder.images else "")}
+            if self.doubting else set()
+        )  # fmt: skip
         for inside in folder.folders:
             if inside in odd and (folder.images or len(odd) < len(folder.folders)):
                 self.leave(folder.folders[inside].below(), f"in folders named {inside}")

@@ -75,6 +75,7 @@ _FILLERS = {
     "new", "cropped", "resized", "jpg", "jpeg", "png", "raw", "original", "official", "class",
     "classes", "binary", "ground", "pixel", "level", "by",
 }  # fmt: skip
+_HOLDERS = {"set", "sets", "data", "dataset", "image", "images", "img", "imgs", "folder", "files"}
 _PART_WORDS = {
     "train": ("train", "training", "trainval", "trn"),
     "val": ("val", "valid", "validate", "validation", "dev", "devel", "development", "eval",
@@ -93,6 +94,9 @@ _TECHNICAL = {
     "unlabeled", "unlabelled", "pred", "predict", "prediction", "predictions", "submission",
     "submissions",
 }  # fmt: skip
+_COPIES = {"copy", "copies", "backup", "duplicate", "duplicates", "aug"}
+"""After the name of a folder beside it, these make the name of no class."""
+_NOT = re.compile(r"(?:no|non|not|un|without)(?=.{3})")
 _IMAGE_WORDS = {"image", "images", "img", "imgs", "data", "dataset", "jpegimages"}
 _JUNK = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information",
          "lost+found", "__pycache__", "thumbnails", "ipynb_checkpoints"}  # fmt: skip
@@ -118,8 +122,10 @@ class Part(NamedTuple):
 
 
 def part_of(name: str) -> Part:
-    """The official part that a name begins or ends with, in any spelling."""
+    """The official part that a name begins or ends with, in any spelling; ``rps-test-set``, too."""
     found = words(name)
+    while len(found) > 1 and (found[-1] in _HOLDERS or found[-1].isdecimal()):
+        found.pop()
     ends = {i: m[1] for i in {0, len(found) - 1} if found and (m := _GLUED.fullmatch(found[i]))}
     parts = {_PART_OF[word] for word in ends.values()}
     if parts == {"train", "val"}:  # both together, as opposed to the test
@@ -142,10 +148,11 @@ def is_junk(name: str) -> bool:
 def technical(names: Iterable[str]) -> list[str]:
     """Those of some sibling folders whose names tell of masks, labels, copies: hardly classes.
 
-    Not if a sibling names the opposite, as ``no_mask`` does of ``mask``.
+    Not if a sibling names the opposite, as ``no_mask`` or ``nomask`` does of ``mask``.
     """
     of = {name: words(name) for name in names}
     plain = {word for found in of.values() if not _is_technical(found) for word in found}
+    plain |= {_NOT.sub("", word) for word in plain}
     return [name for name, found in of.items() if _is_technical(found) and not plain & {*found}]
 
 
@@ -154,6 +161,20 @@ def _is_technical(found: list[str]) -> bool:
     return any(named) and all(
         n or _filler(w) or w in _PART_OF for n, w in zip(named, found, strict=True)
     )
+
+
+def derived(names: Iterable[str], beside: str = "") -> list[str]:
+    """Those of some sibling folders that are named after another: ``cat masks`` beside ``cat``.
+
+    Or after the folder `beside`, in which they lie.
+    """
+    of = {name: words(name) for name in names}
+    plain = {tuple(found) for found in [*of.values(), words(beside)]}
+
+    def rest(found: list[str]) -> tuple[str, ...]:
+        return tuple(word for word in found if word not in _TECHNICAL | _COPIES)
+
+    return [name for name, found in of.items() if rest(found) in plain - {tuple(found), ()}]
 
 
 def is_image_word(name: str) -> bool:

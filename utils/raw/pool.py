@@ -14,7 +14,7 @@ import numpy as np
 
 from utils.raw.base import Broken, Shape, Tell
 from utils.raw.images import reason, values
-from utils.raw.scale import Stored, apply, over, scale_of
+from utils.raw.scale import Stored, apply, check_mixed, over, scale_of
 from utils.text import readable
 
 BATCH, BATCH_BYTES = 256, 32 * 2**20
@@ -78,6 +78,8 @@ def _scale(into: np.ndarray, stored: Mapping[int, Stored], white: float) -> list
     notes = []
     for key, whole in over(stored.values()).items():
         scale = scale_of(whole, white)
+        if not white:
+            check_mixed(np.array([stored[n].high for n in numbers[key]]), whole.kind, scale)
         if not scale.is_done(whole):  # by far the most images are: no copy of them
             into[numbers[key]] = apply(scale, whole, into[numbers[key]])
         notes += [f"{len(numbers[key]):,} images of {scale.note}"] if scale.note else []

@@ -12,6 +12,12 @@ SLACK = 0.01
 LEAST = 128
 """Whole numbers of which none is so large are hardly values of pixels from 0 to 255."""
 
+DARK = 16
+"""Where no value is above this part of white, something else is white: 12 bits in 16, 0 and 1 in 8,
+floats that were divided twice."""
+MIXED = 0.05
+"""From this share of such images on, images of several scales are mixed in a data set."""
+
 EXACT, DEEP, FLOAT, UPPER = "exact", "deep", "float", "upper"
 """Kinds: the format says which value is white; whole numbers of more than 8 bits; floats; and
 16-bit colours, of which Pillow reads the upper 8 bits only."""
@@ -86,6 +92,7 @@ def scale_of(stored: Stored, white: float = 0.0) -> Scale:
             raise ValueError(f"white: got {white:g}, but image values are {shown}")
         return Scale(0, white, f"values from {shown}: {white:g} is white, as set")
     if kind == EXACT:
+        _not_dark(low, high, own)
         return Scale(0, own, "")
     if kind == UPPER:
         if high < 64 * 257:
@@ -96,6 +103,7 @@ def scale_of(stored: Stored, white: float = 0.0) -> Scale:
             )
         return Scale(0, 65535, "")
     if kind == FLOAT and low >= -SLACK and high <= 1 + SLACK:
+        _not_dark(low, high, 1)
         over_by = max(high - 1, -low)
         note = f"floats of {shown}: clipped to 0..1" if over_by > 0 else ""
         return Scale(0, 1, note)
@@ -119,3 +127,34 @@ def scale_of(stored: Stored, white: float = 0.0) -> Scale:
     usual = kind == DEEP and bits == 16
     note = f"{name} whose largest is {high:,.6g}: taken as {bits}-bit, {found:,} is white"
     return Scale(0, found, "" if usual else f"{note}; --set white=N says otherwise")
+
+
+def _not_dark(low: float, high: float, white: float) -> None:
+    if low < high < white / DARK:
+        raise ValueError(
+            f"expected image values from 0 to {white:g}, got {low:.8g} to {high:.8g}: nearly "
+            "black; say which value is white with --set white=N, "
+            f"white={white:g} if they are that dark"
+        )
+
+
+def check_mixed(highs: np.ndarray, kind: str, scale: Scale) -> None:
+    """Doubt that images, of which `highs` are the largest values, have one scale.
+
+    Raises
+    ------
+    ValueError
+        If many are nearly black by the scale of all: these had another one before.
+    """
+    if kind not in (DEEP, FLOAT) or scale.black or scale.white < LEAST:
+        return
+    eight = scale.white == 255
+    if eight and kind == DEEP:  # dark images of 8 bits are nothing odd
+        return
+    dark = (highs > 0) & (highs < (1 + 2 * SLACK if eight else scale.white / DARK))
+    if dark.sum() >= max(MIXED * len(highs), 1) and not dark.all():
+        raise ValueError(
+            f"{dark.sum():,} of {len(highs):,} images hold no value above {highs[dark].max():.6g}, "
+            f"others up to {highs.max():,.6g}: several scales seem to be mixed; bring all to one, "
+            f"or say with --set white={scale.white:g} that these are just dark"
+        )

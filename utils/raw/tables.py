@@ -64,7 +64,7 @@ def arrange_by_tables(
     read = _labeled(found, label_column)
     for table, chosen in read:
         notes.append(f"labels are those of {table.name}, {chosen.how}")
-        _fill(placed, table, chosen.labels, part_of(_stem(table.name)).part, notes)
+        _fill(placed, table, chosen.labels, _table_part(table.name), notes)
     if not read:
         return None
     if not any(part == "train" for part, _ in placed.values()) or len({*placed.values()}) < 2:
@@ -161,13 +161,18 @@ def _table(name: str, content: bytes, index: Mapping[str, list[str]]) -> Table |
 
 
 def _read(name: str, rows: list[list[str]], index: Mapping[str, list[str]]) -> Table | None:
-    part, width = part_of(_stem(name)).part, len(rows[0])
+    part, width = _table_part(name), len(rows[0])
     images = [[_find(row[i], index, part, name) for row in rows] for i in range(width)]
     n_found = [len({*column} - {None}) for column in images]
     # Names with a suffix are no numbers by chance, as a count of rows or a coordinate may be.
     n_named = [len({row[i] for row in rows if "." in row[i]} & index.keys()) for i in range(width)]
     n_named = [n or any("/" in row[i] for row in rows) for i, n in enumerate(n_named)]
-    column = max(range(width), key=lambda i: (n_found[i] > 0 and bool(n_named[i]), n_found[i]))
+    best = max((n > 0 and bool(named), n) for n, named in zip(n_found, n_named, strict=True))
+    column = next(
+        i for i in range(width) if (n_found[i] > 0 and bool(n_named[i]), n_found[i]) == best
+    )
+    if not best[0]:
+        column = _column(name, rows, images) or column
     n_cells = len({row[column] for row in rows})
     n_images = len({n for names in index.values() for n in names})
     if not n_found[column] or n_found[column] < 0.5 * min(n_cells - 1, n_images):
@@ -180,11 +185,47 @@ def _read(name: str, rows: list[list[str]], index: Mapping[str, list[str]]) -> T
     return Table(name, columns, names[column], images[column][header:])
 
 
+def _column(name: str, rows: list[list[str]], images: list[list[str | None]]) -> int | None:
+    """Of columns of different numbers that may be names of images, that which counts no rows.
+
+    Raises
+    ------
+    ValueError
+        If several are left, which name different images.
+    """
+    cells = [[row[i].strip() for row in rows[1:]] for i in range(len(images))]
+    n_found = [sum(image is not None for image in found[1:]) for found in images]
+    may = [
+        i for i, column in enumerate(cells)
+        if len({*column}) == len(column) and 2 * n_found[i] >= len(column) > 1
+    ]  # fmt: skip
+    left = [i for i in may if not _counts(rows[0][i], cells[i])] or may[:1]
+    if len({tuple(images[i]) for i in left}) > 1:
+        raise ValueError(
+            f"{name}: columns {listed(rows[0][i] or str(i + 1) for i in left)} all look like names "
+            "of images; keep one, with suffixes"
+        )
+    return left[0] if left else None
+
+
+def _counts(head: str, cells: list[str]) -> bool:
+    """Whether a column is an index of rows."""
+    if " ".join(words(head)) in ("", "index", "idx", "unnamed 0", "row", "no", "nr"):
+        return True
+    numbers = [int(cell) for cell in cells if cell.isdecimal()]
+    return len(numbers) == len(cells) and numbers == [*range(numbers[0], numbers[0] + len(cells))]
+
+
 # --- cell to image ---
 
 
 def _stem(name: str) -> str:
     return name.rpartition("/")[2].rpartition(".")[0]
+
+
+def _table_part(name: str) -> str:
+    """The part that a table's name tells, or that of the folder that it lies in."""
+    return part_of(_stem(name)).part or _folder_part(name)
 
 
 def _index(names: Iterable[str]) -> dict[str, list[str]]:
@@ -214,6 +255,9 @@ def _find(cell: str, index: Mapping[str, list[str]], part: str, table: str) -> s
     found = index.get(file) or index.get(_without_suffix(file)) or []
     if not found:
         return None
+    beside = "/".join([*table.split("/")[:-1], *folders, file])  # paths from the table's folder
+    if len(own := [n for n in found if beside in (n, _without_suffix(n))]) == 1:
+        return own[0]
     part = next((p for f in folders if (p := part_of(f).part)), part)
     fits = [n for n in found if not part or _folder_part(n) in ("", part)]
     if len(fits) > 1:  # the one that shares most of the path

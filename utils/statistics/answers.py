@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from utils.statistics.advice import recommend, unbeaten
+from utils.statistics.selection import complete
 from utils.statistics.significance import (
     ALPHA,
     Pairs,
@@ -156,7 +157,8 @@ def _metric(evidence: Evidence) -> dict[str, str]:
     """Which metric: by the area under the curve, in the recommended configuration."""
     configuration = evidence.choice["configuration"]
     ranking, against = evidence.metrics[configuration], evidence.of(configuration)
-    runs = evidence.runs[evidence.runs["configuration"] == configuration]
+    runs = complete(evidence.runs)
+    runs = runs[runs["configuration"] == configuration]
     areas = runs.groupby("metric")["area"].mean().sort_values(ascending=False)
     best = areas.index[0]
     uncertain = [metric for metric in areas.index if metric in UNCERTAINTY]
@@ -247,7 +249,7 @@ def _configuration(evidence: Evidence) -> dict[str, str]:
 def _cost(evidence: Evidence) -> dict[str, str]:
     """At what cost: the recommended retraining beside all inputs, and the Pareto front."""
     choice, everything = evidence.choice, evidence.choice["all_inputs"]
-    means = evidence.runs.groupby(["dataset", *_PAIR], sort=False).mean(numeric_only=True)
+    means = complete(evidence.runs).groupby(["dataset", *_PAIR], sort=False).mean(numeric_only=True)
     means = means.groupby(level=_PAIR, sort=False).mean()
     front = [index for index, kept in zip(means.index, unbeaten(means), strict=True) if kept]
     studied = [pair for pair in means.index if pair[0] == 2 and pair[1] in UNCERTAINTY]
