@@ -344,7 +344,8 @@ def fitted(model: keras.Model, trial: Trial, class_folders: Sequence[str] = ()) 
             order = " ".join(map(str, trial.other_order))
             raise ValueError(
                 f"{found} {after} if the network's outputs 0, 1, ... stand for the labels {order}; "
-                "number the labels as the network does"
+                "number the labels as the network does, or, if they are so, add --set "
+                "accept_weak=true to go on as it is"
             )
         settings["class_order"] = ",".join(class_folders[i] for i in trial.other_order)
     told = " ".join(f"{name}={value}" for name, value in settings.items())
