@@ -142,6 +142,7 @@ ENDS = {
     "pooling": lambda L, x: L.Activation("softmax")(
         L.GlobalAveragePooling2D()(L.Conv2D(CLASSES, 3)(x))),
     "batch normalization": lambda L, x: L.Softmax()(L.BatchNormalization()(_dense(L, x))),
+    "wrapped": lambda L, x: L.SpectralNormalization(L.Dense(CLASSES, "softmax"))(body(L, x)),
     "two heads": lambda L, x: L.Softmax()(L.Concatenate()([_dense(L, x, 1), _dense(L, x, 2)])),
     "mean of two": lambda L, x: L.Average()([classifier(name="a")(x), classifier(name="b")(x)]),
     "convolution": lambda L, x: L.Flatten()(L.Conv2D(CLASSES, 1, activation="softmax")(
@@ -164,6 +165,10 @@ OTHERS = {
     "nested sigmoid": (lambda L, x: classifier("sigmoid", "base")(x), "'base/dense"),
     "sigmoid, operation": (lambda L, x: _ops().sigmoid(_dense(L, x)), "(Sigmoid)"),
     "sigmoid, by hand": (lambda L, x: 1 / (1 + _ops().exp(-_dense(L, x))), "rows add up to"),
+    "wrapped sigmoid": (lambda L, x: L.SpectralNormalization(L.Dense(CLASSES, "sigmoid"))(
+        body(L, x)), "with sigmoid"),
+    "wrapped twice": (lambda L, x: L.Flatten()(L.TimeDistributed(L.SpectralNormalization(
+        L.Dense(CLASSES, "relu")))(L.Reshape((1, -1))(body(L, x)))), "with relu"),
     "tanh, then dropout": (lambda L, x: L.Dropout(0.1)(L.Dense(CLASSES, "tanh")(body(L, x))),
                            "with tanh"),
     "relu": (lambda L, x: L.ReLU()(_dense(L, x)), "(ReLU)"),

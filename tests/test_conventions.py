@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from utils import conventions, models
+from utils.activations import activations, predict
 from utils.conventions import (
     OTHER,
     PIXEL_RANGES,
@@ -85,6 +86,49 @@ def test_gray_networks_have_fewer(keras, pixel_range):
     trial = try_conventions(model, {"pillow": images}, labels, orders_of([], N_CLASSES))
     assert trial.best.pixel_range == pixel_range
     assert {c.color_order for c in trial.right} == {"rgb"} and len(trial.right) <= 3 * 2
+
+
+@pytest.mark.parametrize("name", ["images", "pixel_range", "own", "x_behind_pixel_range"])
+def test_layers_are_called_as_in_the_network_itself(keras, name):
+    images, labels = images_of()
+    own = network(keras, images, labels, "255")
+    hidden = keras.layers.Dense(5, name="pixel_range")
+    own = keras.Sequential([keras.Input(images.shape[1:]), keras.layers.Flatten(), hidden,
+                            keras.layers.Dense(N_CLASSES)], name=name)  # fmt: skip
+    model = in_front(own, "255", "bgr")
+    traces = activations(model, images, "pixel_range")[0]
+    expected = shown(images, "255", "bgr").reshape(len(images), -1) @ hidden.kernel.numpy()
+    np.testing.assert_allclose(traces, expected, rtol=1e-3, atol=1e-2)
+    assert np.array_equal(activations(model, images, f"{name}/pixel_range")[0], traces)
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.01, 0.03, 0.5])
+def test_what_is_close_is_said(gain):
+    ways = [Convention(pixels, "rgb", "number", "pillow") for pixels in ("1", "imagenet")]
+    n = np.arange(300)
+    trial = Trial(ways[0], dict(zip(ways, (n < 140, n < 140 + 300 * gain), strict=True)), 0.1)
+    words = trial.in_words()
+    assert (trial.best == ways[1]) == (gain == 0.5)
+    assert ("maybe misread" in words) == (gain == 0.03)
+    assert ("pixel_range=imagenet" in words) == (gain == 0.03)
+    assert ("pixel_range=1 shows" in words) == (gain == 0.5)
+
+
+def test_what_is_no_number_is_no_class(keras):
+    """A network that divides by the brightness of the image, and images that are black."""
+    images, labels = images_of()
+    black = labels == 0
+    images[black] = 0
+    tensor = keras.Input(images.shape[1:])
+    flat = keras.layers.Flatten()(tensor)
+    flat = flat / keras.ops.sum(flat, axis=-1, keepdims=True)
+    model = keras.Model(tensor, keras.layers.Dense(N_CLASSES, activation="softmax")(flat))
+    trial = try_conventions(model, {"pillow": images}, labels, orders_of([], N_CLASSES), "1", "rgb")
+    assert not trial.right[trial.given][black].any()
+    with pytest.raises(ValueError, match=f"not finite .* for {black.sum()} of 480 images"):
+        predict(model, images)
+    with pytest.raises(ValueError, match="not finite"):
+        activations(model, images)
 
 
 def test_what_is_set_is_taken(keras):

@@ -76,6 +76,17 @@ def test_point_0_is_the_original_model_and_the_kept_file_its_row(configuration, 
         retrain(model, configuration, **options, clean_accuracy=other)
 
 
+@pytest.mark.parametrize("name", ["separable", "nested", "dropout"])
+def test_a_retraining_that_fails_is_never_right(name):
+    """All are of class 0, which the largest of NaN would be."""
+    same = vars(data()) | {f"y_{part}": 0 * LABELS for part in ("val", "test", "adv_test")}
+    options = {"points": 1, "epochs": 2, "batch_size": 20, "learning_rate": 1e38}
+    table = retrain(network(name), 2, np.arange(80), RetrainingData(**same), **options)
+    last = table.iloc[1]
+    assert np.isnan(last["loss"]) and last["accuracy"] == 0
+    assert last["val_accuracy"] < 1 and last["accuracy_clean"] == 0
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_fresh_weights_keep_what_no_training_changes(name):
     model = network(name)

@@ -125,6 +125,42 @@ def test_traces_of_layers_within_nested_networks(keras, name, neurons):
         activations(model, IMAGES, "conv")
 
 
+HEADS = {
+    "wrapped": lambda L, x: L.SpectralNormalization(L.Dense(CLASSES, "softmax"))(x),
+    "einsum": lambda L, x: L.Softmax()(L.EinsumDense("ab,bc->ac", CLASSES)(x)),
+    "normalised": lambda L, x: L.Softmax()(L.BatchNormalization()(L.Dense(CLASSES)(x))),
+    "dense": lambda L, x: L.Dense(CLASSES, "softmax")(L.Dropout(0.1)(x)),
+}
+
+
+@pytest.mark.parametrize("units", [7, CLASSES])
+@pytest.mark.parametrize("head", HEADS)
+def test_the_last_hidden_layer_is_what_the_head_takes_in(head, units):
+    model = model_of(
+        lambda L, x: HEADS[head](L, L.Dense(units, "relu", name="hidden")(L.Flatten()(x)))
+    )
+    expected = model.__class__(model.inputs[0], model.get_layer("hidden").output)(IMAGES)
+    np.testing.assert_allclose(activations(model, IMAGES)[0], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+def test_a_head_that_does_not_show_its_hidden_layer_asks_for_a_name(dimensions):
+    """Convolution and dense layer have as many outputs as the head: neither is taken for it."""
+    model = model_of(
+        lambda L, x: (
+            L.Softmax()(
+                L.Flatten()(
+                    L.Conv1D(CLASSES, 1)(L.Reshape((1, CLASSES))(L.Dense(CLASSES)(L.Flatten()(x))))
+                )
+            )
+            if dimensions == 1
+            else L.Softmax()(L.GlobalAveragePooling2D()(L.Dense(CLASSES)(L.Conv2D(CLASSES, 3)(x))))
+        )
+    )
+    with pytest.raises(ValueError, match="does not end in a dense layer, so name the layer"):
+        activations(model, IMAGES)
+
+
 @pytest.mark.parametrize("name", ["EfficientNetB0", "MobileNetV2"])
 @pytest.mark.parametrize("top", [True, False])
 def test_networks_of_keras_applications(keras, tmp_path, name, top):

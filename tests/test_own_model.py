@@ -7,6 +7,7 @@ import pytest
 
 from utils import models
 from utils.activations import activations, predict
+from utils.conventions import shown
 from utils.own_model import read_own_model
 from utils.retraining import fresh_weights
 from utils.training import Trainer
@@ -215,3 +216,17 @@ def test_state_of_layers_is_read_from_older_files(keras, layers, tmp_path, neste
     model = keras.Sequential([keras.Input((8, 8, 1)), *start, layers.Flatten(), layers.Dense(3)])
     own = read_own_model(saved(model, tmp_path / "own.h5"), (8, 8, 1), 3)
     np.testing.assert_allclose(own(IMAGES), model(IMAGES), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("values", ["1", "-1..1", "imagenet", "caffe"])
+def test_a_gradient_is_looked_for_under_each_convention(tmp_path, values):
+    """All neurons are off, unless the darkest pixels are as dark as in one convention."""
+    import keras
+
+    low = shown(np.zeros((1, 4, 4, 3), np.float32), values, "rgb").min()
+    images = np.random.default_rng(0).random((8, 4, 4, 3), np.float32)
+    tensor = keras.Input((4, 4, 3))
+    dark = keras.layers.ReLU()(keras.layers.Rescaling(-1.0, 0.5 * low if low else 0.5)(tensor))
+    model = keras.Model(tensor, keras.layers.Dense(2)(keras.layers.Flatten()(dark)))
+    model.save(tmp_path / "own.keras")
+    read_own_model(tmp_path / "own.keras", (4, 4, 3), 2, images=images)

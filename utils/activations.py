@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from utils.ends import gives_probabilities, kept
-from utils.graph import Place, listed, places, single_output, tail
+from utils.graph import FRONT, Place, core, listed, places, single_output, tail
 
 if TYPE_CHECKING:
     import keras
 
 
-def predict(model: keras.Model, images: np.ndarray, batch_size: int = 1024) -> np.ndarray:
+def predict(
+    model: keras.Model, images: np.ndarray, batch_size: int = 1024, finite: bool = True
+) -> np.ndarray:
     """Class probabilities.
 
     Parameters
@@ -25,14 +27,34 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int = 1024) -> n
         Inputs, in [0, 1].
     batch_size : int, default=1024
         Inputs a forward pass.
+    finite : bool, default=True
+        Refuse NaN, which the largest of is found in the first class; else it may be among them.
 
     Returns
     -------
     ndarray of shape (n, classes), dtype=float32
         Non-negative, each row sums to 1.
+
+    Raises
+    ------
+    ValueError
+        If the model gives numbers that are not finite for an image.
     """
     forward = kept(model, "predict", lambda: _compile(model))
-    return _in_batches(forward, check_images(model, images), batch_size)[0]
+    probabilities = _in_batches(forward, check_images(model, images), batch_size)[0]
+    return _finite(probabilities) if finite else probabilities
+
+
+def _finite(probabilities: np.ndarray) -> np.ndarray:
+    """The same; ValueError if some are no numbers."""
+    bad = np.count_nonzero(~np.isfinite(probabilities).all(axis=1))
+    if bad:
+        raise ValueError(
+            f"model: gives numbers that are not finite (NaN or infinite) for {bad} of "
+            f"{len(probabilities)} images; what it computes has no value there, such as a division "
+            "by 0 on a black image, or its training failed"
+        )
+    return probabilities
 
 
 def activations(
@@ -65,7 +87,7 @@ def activations(
     """
     forward = kept(model, f"traces {layer}", lambda: _compile(model, traced(model, layer)))
     traces, probabilities = _in_batches(forward, check_images(model, images), batch_size)
-    return traces.reshape(len(traces), -1), probabilities
+    return traces.reshape(len(traces), -1), _finite(probabilities)
 
 
 def traced(model: keras.Model, layer: str) -> tuple[Place, Any]:
@@ -80,6 +102,8 @@ def traced(model: keras.Model, layer: str) -> tuple[Place, Any]:
 
     output, found = single_output(model), places(model)
     if layer:
+        behind = f"{model.name.removesuffix(FRONT)}/{layer}"  # as its owner calls it
+        layer = behind if model.name.endswith(FRONT) and behind in found else layer
         if layer not in found:
             inner = [name for name in found if name.endswith(f"/{layer}")]
             hint = f"; do you mean {inner[0]!r}?" if len(inner) == 1 else ""
@@ -88,9 +112,12 @@ def traced(model: keras.Model, layer: str) -> tuple[Place, Any]:
             )
         return found[layer], found[layer].tensor
     for place in tail(model):
-        if isinstance(place.operation, keras.layers.Dense):
-            return place, place.taken_in[0]
-        if getattr(place.operation, "weights", None) and place.tensor.shape != output.shape:
+        last, taken_in = core(place.operation), place.taken_in[0]
+        dense = isinstance(last, keras.layers.Dense | keras.layers.EinsumDense)
+        if dense and len(place.tensor.shape) == 2:
+            return place, taken_in
+        scales = place.tensor.shape == taken_in.shape == output.shape  # such as normalization
+        if getattr(last, "weights", None) and (dense or not scales):
             break
     raise ValueError(
         "layer: the model does not end in a dense layer, so name the layer to trace: "

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from utils.activations import predict
+from utils.graph import FRONT
 from utils.raw.base import Raw, Shape, Tell
 from utils.raw.images import RESIZES
 from utils.raw.layout import in_order
@@ -111,20 +112,49 @@ class Trial(NamedTuple):
         return self._replace(right={c: r for c, r in self.right.items() if c[2:] == self.given[2:]})
 
     def in_words(self) -> str:
-        """How the network is shown images, if not as they are; else an empty string."""
+        """How the network is shown images, if not as they are, or what is in doubt; else empty."""
         given, best = self.given, self.best
-        if best == given:
+        other = max(self.right, key=lambda c: (self.right[c].mean(), c == given))
+        if best == given and not self._maybe_better(other):
             return ""
-        colours = given.color_order != best.color_order
+        other = other if best == given else best
+        colours = given.color_order != other.color_order
+
+        def as_set(convention: Convention) -> str:
+            names = ("pixel_range", "color_order", "class_order", "resize")
+            return " ".join(
+                f"{n}={getattr(convention, n)}" for n in names
+                if getattr(given, n) != getattr(other, n)
+            )  # fmt: skip
 
         def shown_as(convention: Convention) -> str:
             text = f"pixel values {PIXEL_RANGES[convention.pixel_range].meaning}"
             return text + (f" in the order {convention.color_order}" if colours else "")
 
+        right = {c: f"{self.right[c].mean():.3f}" for c in (given, other)}
+        if best == given:
+            return (
+                f"maybe misread: {right[given]} of {self.n_images} training images are classified "
+                f"right, with {as_set(other)} {right[other]}, too close to tell; set what it was "
+                "trained with"
+            )
         return (
-            f"the network is shown {shown_as(best)}: so {self.right[best].mean():.3f} of "
-            f"{self.n_images} training images are classified right, with {shown_as(given)} "
-            f"{self.right[given].mean():.3f}"
+            f"the network is shown {shown_as(best)}: so {right[best]} of {self.n_images} training "
+            f"images are classified right, with {shown_as(given)} {right[given]}; "
+            f"{as_set(given)} shows it these"
+        )
+
+    def _maybe_better(self, other: Convention) -> bool:
+        """Whether there is a doubt that `other`, which is not clearly better, is the right one."""
+        from scipy.stats import binomtest
+
+        mine, others = self.right[self.given], self.right[other]
+        won, lost = np.count_nonzero(others & ~mine), np.count_nonzero(mine & ~others)
+        gain = others.mean() - mine.mean()
+        return bool(
+            other.class_order != OTHER
+            and gain >= LEAST_GAIN
+            and binomtest(won, won + lost, alternative="greater").pvalue < 0.05
         )
 
     def table(self) -> pd.DataFrame:
@@ -241,9 +271,13 @@ def try_conventions(
     other: dict[Convention, tuple[int, ...]] = {}
     ways, began = list(product(images, ranges, sequences)), time.monotonic()
     for number, (resize, pixels, colors) in enumerate(ways):
-        outputs = predict(model, shown(images[resize], pixels, colors)).argmax(axis=1)
+        given = predict(model, shown(images[resize], pixels, colors), finite=False)
+        outputs, numbers = given.argmax(axis=1), np.isfinite(given).all(axis=1)
         for name, order in orders.items():
-            right[Convention(pixels, colors, name, resize)] = np.asarray(order)[outputs] == labels
+            hits = np.asarray(order)[outputs] == labels
+            right[Convention(pixels, colors, name, resize)] = hits & numbers
+        if not numbers.all():
+            continue
         if found := _in_another_order(outputs, labels):
             convention = Convention(pixels, colors, OTHER, resize)
             right[convention], other[convention] = found
@@ -310,7 +344,8 @@ def fitted(model: keras.Model, trial: Trial, class_folders: Sequence[str] = ()) 
             order = " ".join(map(str, trial.other_order))
             raise ValueError(
                 f"{found} {after} if the network's outputs 0, 1, ... stand for the labels {order}; "
-                "number the labels as the network does"
+                "number the labels as the network does, or, if they are so, add --set "
+                "accept_weak=true to go on as it is"
             )
         settings["class_order"] = ",".join(class_folders[i] for i in trial.other_order)
     told = " ".join(f"{name}={value}" for name, value in settings.items())
@@ -332,19 +367,19 @@ def in_front(model: keras.Model, pixel_range: str, color_order: str) -> keras.Mo
     import keras
 
     _, scale, offset = PIXEL_RANGES[pixel_range]
-    steps = []
+    steps, name = [], model.name  # no two layers of a network have the same name
     if pixel_range != "1":
         alike = len(set(scale)) == len(set(offset)) == 1
         values = (scale[0], offset[0]) if alike else (list(scale), list(offset))
-        steps.append(keras.layers.Rescaling(*values, name="pixel_range"))
+        steps.append(keras.layers.Rescaling(*values, name=f"{name}_pixel_range"))
     if color_order == "bgr":
         steps.append(lambda values: keras.ops.flip(values, axis=-1))
     if not steps:
         return model
-    images = values = keras.Input(model.inputs[0].shape[1:], name="images")
+    images = values = keras.Input(model.inputs[0].shape[1:], name=f"{name}_images")
     for step in steps:
         values = step(values)
-    return keras.Model(images, model(values), name=f"{model.name}_behind_pixel_range")
+    return keras.Model(images, model(values), name=f"{name}{FRONT}")
 
 
 def beyond_guessing(labels: np.ndarray, predicted: np.ndarray) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils.graph import Place, listed, places, single_output, tail
+from utils.graph import Place, core, listed, places, single_output, tail
 from utils.seeds import rng
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _softmax_at_the_end(model: keras.Model) -> Place | None:
     import keras
 
     for place in tail(model):
-        operation = place.operation
+        operation = core(place.operation)
         activation = getattr(operation, "activation", None)
         if type(operation).__name__ == "Softmax" or activation is keras.activations.softmax:
             return place
@@ -198,7 +198,7 @@ def _before(softmax: Place) -> Callable[[Any], Any] | None:
     """From images to what a soft-max takes in; None if it is part of another kind of layer."""
     import keras
 
-    layer, body = softmax.operation, softmax.function(softmax.taken_in[0])
+    layer, body = core(softmax.operation), softmax.function(softmax.taken_in[0])
     if not isinstance(layer, keras.layers.Dense):
         return None if getattr(layer, "weights", None) else body
 
@@ -260,7 +260,7 @@ def _check_logits(
     if last is None:  # several come together, or the images are the outputs
         named, weights = "its last operation", False
     else:
-        operation = last.operation
+        operation = core(last.operation)
         named = f"{last.name!r} ({type(operation).__name__})"
         weights = bool(getattr(operation, "weights", None))
         activation = getattr(operation, "activation", operation)

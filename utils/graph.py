@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import keras
 
 _SHOWN = 40  # names of layers in a message
+FRONT = "_behind_pixel_range"
+"""Ends the name of a network that stands behind layers of ours; before it comes its own name."""
 
 
 def single_output(model: keras.Model) -> Any:
@@ -150,6 +152,18 @@ def _source(tensor: Any) -> tuple[Any, list, int]:
     """The operation that gives a symbolic tensor, what it takes in, and which output it is."""
     operation, node, index = tensor._keras_history
     return operation, list(operation._inbound_nodes[node].input_tensors), index
+
+
+def core(operation: Any) -> Any:
+    """The layer that a wrapper, such as `SpectralNormalization`, is around; else the operation.
+
+    A wrapper shows nothing of what its layer does at the end, such as its activation.
+    """
+    import keras
+
+    while isinstance(operation, keras.layers.Wrapper):
+        operation = operation.layer
+    return operation
 
 
 def layers_within(layer: Any) -> list:

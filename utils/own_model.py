@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from utils.conventions import PIXEL_RANGES, shown
 from utils.copying import in_float32, move_state, require_same, same_random_state
 from utils.ends import End, end_of, require_repeatable, some_images
 from utils.graph import layers_within, single_output
@@ -161,7 +162,9 @@ def _try(model: keras.Model, path: str | Path, images: np.ndarray) -> None:
     """Some images through the model and back, as the attacks will do with all."""
     end = end_of(model, images)
     # Which values it takes is found later: with others, all its neurons may be off.
-    lost = min(_without_gradient(model, end, path, images * high) for high in (1.0, 255.0))
+    lost = min(
+        _without_gradient(model, end, path, shown(images, values, "rgb")) for values in PIXEL_RANGES
+    )
     if lost > len(images) // 2:
         raise _Refusal(
             f"model file: {path}: the gradient of {end.words} with respect to the image is 0 for "

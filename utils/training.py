@@ -168,7 +168,9 @@ class Trainer:
         @tf.function(input_signature=[images, integers])
         def forward(x, y):
             outputs = self.model(x, training=False)
-            return cross_entropy(y, outputs), tf.argmax(outputs, axis=-1)
+            numbers = tf.reduce_all(tf.math.is_finite(outputs), axis=-1)
+            classes = tf.where(numbers, tf.argmax(outputs, axis=-1), -1)  # of NaN it were class 0
+            return cross_entropy(y, outputs), classes
 
         self._epoch, self._forward = epoch, forward
 
@@ -238,7 +240,10 @@ class Trainer:
             yield float(loss) / len(order), int(correct) / len(order)
 
     def predict(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cross-entropy loss and predicted class of each input, with the present weights."""
+        """Cross-entropy loss and predicted class of each input, with the present weights.
+
+        The class is -1, which is never right, where the outputs are not finite: training failed.
+        """
         parts = []
         for first in range(0, len(y), _EVALUATION_BATCH):
             batch = slice(first, first + _EVALUATION_BATCH)
