@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from utils import conventions, models
+from utils.activations import activations
 from utils.conventions import (
     OTHER,
     PIXEL_RANGES,
@@ -20,6 +21,7 @@ from utils.conventions import (
     shown,
     try_conventions,
 )
+from utils.graph import places
 
 N_CLASSES = 12
 FOLDERS = [str(number) for number in range(N_CLASSES)]
@@ -180,6 +182,28 @@ def test_layers_in_front_do_what_is_shown(keras, tmp_path):
         expected = model.predict(given, verbose=0)
         got = models.load(path).predict(images, verbose=0)
         np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pixel_range", "color_order"), [("255", "rgb"), ("1", "bgr"), ("caffe", "bgr")]
+)
+def test_layers_keep_the_names_of_the_users_file(keras, tmp_path, pixel_range, color_order):
+    images, _ = images_of(n=24)
+    layers, inner = keras.layers, keras.Input((8, 8, 3))
+    base = keras.Model(inner, layers.Conv2D(2, 3, name="conv")(inner), name="base")
+    hidden = layers.Dense(4, "relu", name="hidden")(layers.Flatten()(base(inner)))
+    model = keras.Model(inner, layers.Dense(N_CLASSES, "softmax")(hidden))
+    models.save(in_front(model, pixel_range, color_order), tmp_path / "own.keras")
+    behind = models.load(tmp_path / "own.keras")
+    assert list(places(behind)) == list(places(model))
+    given = shown(images, pixel_range, color_order)
+    for name in ("", "hidden", "base", "base/conv"):
+        for found, expected in zip(
+            activations(behind, images, name), activations(model, given, name), strict=True
+        ):
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="no layer 'pixel_range'; it has base, base/conv, "):
+        activations(behind, images, "pixel_range")
 
 
 @pytest.mark.parametrize("mode", ["tf", "torch", "caffe"])

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from utils.activations import predict
+from utils.graph import BEHIND
 from utils.raw.base import Raw, Shape, Tell
 from utils.raw.images import RESIZES
 from utils.raw.layout import in_order
@@ -344,7 +345,7 @@ def in_front(model: keras.Model, pixel_range: str, color_order: str) -> keras.Mo
     images = values = keras.Input(model.inputs[0].shape[1:], name="images")
     for step in steps:
         values = step(values)
-    return keras.Model(images, model(values), name=f"{model.name}_behind_pixel_range")
+    return keras.Model(images, model(values), name=f"{model.name}{BEHIND}")
 
 
 def beyond_guessing(labels: np.ndarray, predicted: np.ndarray) -> bool:
