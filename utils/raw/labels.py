@@ -87,9 +87,9 @@ def _is_usual(name: str) -> bool:
 
 def tells_parts(name: str, cells: Sequence[str]) -> bool:
     """Whether a column tells the official part of each image."""
-    parts = [part_of(cell) for cell in cells]
-    named = " ".join(words(name)) in _SPLIT_COLUMNS
-    return named and all(p.part and not p.rest for p in parts)
+    if " ".join(words(name)) not in _SPLIT_COLUMNS:
+        return False
+    return all(p.part and not p.rest for p in map(part_of, cells))
 
 
 def _may_be_labels(name: str, cells: Sequence[str], alone: bool) -> bool:

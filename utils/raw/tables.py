@@ -135,9 +135,8 @@ def _fill(
 def _parts(table: Table, part: str) -> list[str]:
     """Of each row: from a column such as split, else the table's, else the image's folder."""
     for name, values in table.columns.items():
-        parts = [part_of(value) for value in values]
         if tells_parts(name, values):
-            return [p.part for p in parts]
+            return [part_of(value).part for value in values]
     if part:
         return [part] * len(table.images)
     parts = [_folder_part(image) if image else "" for image in table.images]
