@@ -32,8 +32,6 @@ ALPHA = 0.001
 """Level of significance of a convention that is clearly better."""
 LEAST_GAIN = 0.02
 """A convention that gains less accuracy than this is not clearly better, however sure."""
-
-
 OTHER = "another"
 """Stands for an order of the classes that has no name: the one in which the network is right."""
 

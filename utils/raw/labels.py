@@ -22,6 +22,7 @@ _USUAL = {
 }  # fmt: skip
 """Words of names that columns of labels usually have."""
 
+_YES_OR_NO = {"0", "1", "0.0", "1.0", "", "True", "False"}
 _SPLIT_COLUMNS = {"split", "splits", "subset", "set", "partition", "part", "data set", "usage"}
 
 
@@ -69,7 +70,7 @@ def choose_labels(
         return _one(table, columns, chosen[0], [], sure=True)
     candidates = [n for n, cells in others.items() if _may_be_labels(n, cells, len(others) == 1)]
     usual = [n for n in candidates if _is_usual(n)]
-    hot = [n for n, cells in others.items() if {*cells} <= {"0", "1", "0.0", "1.0", "", "True", "False"}]  # fmt: skip # noqa: E501
+    hot = [n for n, cells in others.items() if {*cells} <= _YES_OR_NO]
     if not usual and len(hot) > 1 and (chosen := _one_hot(table, others, hot, candidates)):
         return chosen
     best = _same(columns, usual or candidates)
