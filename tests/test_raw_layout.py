@@ -76,10 +76,10 @@ def test_what_is_common_is_understood(folders, classes, parts):
     [
         ("x/images x/masks y/images y/masks", 6, "in folders named masks"),
         ("x y x/annotations y/annotations", 6, "in folders named annotations"),
-        ("images/x images/y labels/x labels/y", 6, "that lie in no class folder"),
+        ("images/x images/y labels/x labels/y", 6, "6 images beside images, such as labels/x"),
         ("train/images/x train/images/y train/GroundTruth/x test/images/x", 3, "no class folder"),
         ("x y masks/x masks/y", 6, "in masks"),
-        ("original/x original/y augmented/x augmented/y", 6, "that lie in no class folder"),
+        ("original/x original/y augmented/x augmented/y", 6, "6 images beside original, such as"),
         ("x y @eaDir x/@eaDir", 6, "in @eaDir"),
         ("x y $RECYCLE.BIN", 3, "in $RECYCLE.BIN"),
         ("x y __MACOSX/x", 3, "in __MACOSX"),

@@ -101,7 +101,8 @@ class _Reading:
         else:
             self._all_classes(level)
             why = "that lie in no class folder"
-        self.leave(top.below(), why)
+        self.leave(level.below(), why)
+        self.leave(top.below(), f"beside {level.path}")
 
     def leave(self, images: Iterable[str], why: str) -> None:
         """Leave out images, as far as they have neither a class nor another reason."""
