@@ -15,6 +15,9 @@ from utils.raw.names import IMAGE_SUFFIXES, part_of, words
 from utils.raw.rows import readings
 from utils.text import listed
 
+_NAMES_IMAGES = {"id", "image", "images", "img", "file", "filename", "path", "name", "picture"}
+"""Words of names that columns with the names of images usually have."""
+
 
 class Table(NamedTuple):
     """A table of which one column names images."""
@@ -166,7 +169,8 @@ def _read(name: str, rows: list[list[str]], index: Mapping[str, list[str]]) -> T
     # Names with a suffix are no numbers by chance, as a count of rows or a coordinate may be.
     n_named = [len({row[i] for row in rows if "." in row[i]} & index.keys()) for i in range(width)]
     n_named = [n or any("/" in row[i] for row in rows) for i, n in enumerate(n_named)]
-    column = max(range(width), key=lambda i: (n_found[i] > 0 and bool(n_named[i]), n_found[i]))
+    rank = [(n_found[i] > 0 and bool(n_named[i]), n_found[i]) for i in range(width)]
+    column = max(range(width), key=rank.__getitem__)
     n_cells = len({row[column] for row in rows})
     n_images = len({n for names in index.values() for n in names})
     if not n_found[column] or n_found[column] < 0.5 * min(n_cells - 1, n_images):
@@ -175,6 +179,18 @@ def _read(name: str, rows: list[list[str]], index: Mapping[str, list[str]]) -> T
     names = [cell.strip() or str(i + 1) for i, cell in enumerate(rows[0])]
     if not header or len(set(names)) < width:
         names = [str(i + 1) for i in range(width)]
+    (named, most), alike = rank[column], [column]
+    for i in range(width):  # a count of rows beside the images' own numbers, both 0, 1, 2, ...
+        if rank[i][0] == named and rank[i][1] >= 0.9 * most and images[i] != images[column]:
+            alike.append(i)
+    if len(alike) > 1:
+        said = [i for i in alike if _NAMES_IMAGES.intersection(words(names[i]))]
+        if len(said) != 1:
+            raise ValueError(
+                f"{name}: columns {listed(names[i] for i in alike)} name images, each of them "
+                "others in a row; keep one, or write the names with their suffix"
+            )
+        (column,) = said
     columns = {n: [row[i].strip() for row in rows[header:]] for i, n in enumerate(names)}
     return Table(name, columns, names[column], images[column][header:])
 
