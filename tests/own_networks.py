@@ -162,6 +162,10 @@ LOGITS = {
 }  # fmt: skip
 
 OTHERS = {
+    "soft-max over images": (
+        lambda L, x: L.Softmax(axis=0)(L.Dense(CLASSES)(L.Flatten()(x))),
+        "it is not taken over the classes; take it over the last axis",
+    ),
     "nested sigmoid": (lambda L, x: classifier("sigmoid", "base")(x), "'base/dense"),
     "sigmoid, operation": (lambda L, x: _ops().sigmoid(_dense(L, x)), "(Sigmoid)"),
     "sigmoid, by hand": (lambda L, x: 1 / (1 + _ops().exp(-_dense(L, x))), "rows add up to"),

@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 from utils import attacks, models
 from utils.activations import predict
 from utils.attacks import ATTACKS, attack_summary, bim, bim_l1, bim_l2, carlini_wagner, fgsm, pgd
+from utils.ends import logits_of
 
 EXACT = 1e-6  # rounding of float32 sums of some 64 pixels
 
@@ -176,7 +177,7 @@ def test_carlini_wagner_fools_nearly_all_with_less_than_bim(digits, cw):
 def test_confidence_gives_surer_and_farther_results(digits, cw):
     model, images, labels = digits
     sure = carlini_wagner(model, images[:40], labels[:40], confidence=2.0)
-    logits = models.logits_of(model)(sure).numpy()
+    logits = logits_of(model)(sure).numpy()
     own = logits[np.arange(40), labels[:40]]
     logits[np.arange(40), labels[:40]] = -np.inf
     moved = length(sure - images[:40], 2) > 0

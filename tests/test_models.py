@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from utils import models
+from utils.ends import logits_of
 from utils.workspace import ROOT
 
 
@@ -92,7 +93,7 @@ def ending(keras, kind):
 @pytest.mark.parametrize("kind", ["dense", "activation", "layer", "nested", "logits"])
 def test_logits_of_undoes_the_softmax_and_follows_the_weights(keras, kind):
     model, images = ending(keras, kind), np.random.default_rng(0).random((6, 4, 4, 1), np.float32)
-    logits = models.logits_of(model)
+    logits = logits_of(model)
     for _ in range(2):
         values = logits(images).numpy()
         expected = model(images).numpy()
@@ -112,14 +113,14 @@ def test_logits_of_refuses_what_it_cannot_read(keras):
     with pytest.raises(
         ValueError, match=r"soft-max, or in logits, got 'dense.* with sigmoid; its layers: "
     ):
-        models.logits_of(ending(keras, "sigmoid"))
+        logits_of(ending(keras, "sigmoid"))
 
     class Own(keras.Model):
         def call(self, inputs):
             return inputs
 
     with pytest.raises(ValueError, match="expected a built sequential or functional"):
-        models.logits_of(Own())
+        logits_of(Own())
 
 
 def test_save_and_load_give_the_same_model(tmp_path):

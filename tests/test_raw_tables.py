@@ -132,6 +132,24 @@ TWO = "file,colour,shape\n" + "\n".join(
 )
 
 
+def numbered(header, suffix=""):
+    """A count of rows, the images' own numbers in another order, and labels."""
+    rows = [f"{i}{suffix},{11 - i}{suffix},{ANIMALS[i % 3]}" for i in range(12)]
+    return "\n".join([header, *rows] if header else rows)
+
+
+@pytest.mark.parametrize("header", ["row,id,label", ",image,label", "n,file name,label"])
+def test_a_count_of_rows_does_not_name_images(tmp_path, header):
+    raw = opened(tmp_path, {**images("im"), "a.csv": numbered(header)})
+    assert labels_of(raw) == {f"im/{11 - i}.png": ANIMALS[i % 3] for i in range(12)}
+
+
+def test_a_count_of_rows_that_names_more_images_does_not_name_them(tmp_path):
+    text = numbered("row,id,label").replace("\n3,8,", "\n3,77,")  # an image that is missing
+    raw = opened(tmp_path, {**images("im"), "a.csv": text})
+    assert labels_of(raw) == {f"im/{11 - i}.png": ANIMALS[i % 3] for i in range(12) if i != 3}
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -155,11 +173,14 @@ TWO = "file,colour,shape\n" + "\n".join(
          "no names and labels of images in sets.csv"),
         ({"a.csv": "one,two,label\n" + "\n".join(
             f"{7 * i % 12},{5 * i % 12},{ANIMALS[i % 3]}" for i in range(12))},
-         "columns one, two all look like names of images"),
+         "columns one, two name images, each of them others"),
         ({"a.csv": table(name="z{i}")}, "no names and labels of images in a.csv"),
         ({"a.csv": "id,label\n"}, "no names and labels of images in a.csv"),
         ({"a.csv": "\0\1"}, "no names and labels of images in a.csv"),
         ({}, "got only im"),
+        ({"a.csv": numbered("row,number,label")}, "columns row, number name images, each of them"),
+        ({"a.csv": numbered("file,path,label", ".png")}, "columns file, path name images, each"),
+        ({"a.csv": numbered("")}, "columns 1, 2 name images, each of them others in a row"),
     ],
 )
 def test_tables_that_are_not_clear_are_refused_in_one_line(tmp_path, files, message):

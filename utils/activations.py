@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from utils.ends import gives_probabilities, kept
-from utils.graph import FRONT, Place, core, listed, places, single_output, tail
+from utils.graph import Place, core, listed, places, single_output, tail
 
 if TYPE_CHECKING:
     import keras
@@ -102,8 +102,6 @@ def traced(model: keras.Model, layer: str) -> tuple[Place, Any]:
 
     output, found = single_output(model), places(model)
     if layer:
-        behind = f"{model.name.removesuffix(FRONT)}/{layer}"  # as its owner calls it
-        layer = behind if model.name.endswith(FRONT) and behind in found else layer
         if layer not in found:
             inner = [name for name in found if name.endswith(f"/{layer}")]
             hint = f"; do you mean {inner[0]!r}?" if len(inner) == 1 else ""

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from utils.activations import predict
-from utils.graph import FRONT
+from utils.graph import BEHIND
 from utils.raw.base import Raw, Shape, Tell
 from utils.raw.images import RESIZES
 from utils.raw.layout import in_order
@@ -32,8 +32,6 @@ ALPHA = 0.001
 """Level of significance of a convention that is clearly better."""
 LEAST_GAIN = 0.02
 """A convention that gains less accuracy than this is not clearly better, however sure."""
-
-
 OTHER = "another"
 """Stands for an order of the classes that has no name: the one in which the network is right."""
 
@@ -90,21 +88,45 @@ class Trial(NamedTuple):
 
     @property
     def best(self) -> Convention:
-        """The most accurate one if it is clearly better than the given one, else that.
+        """The given convention, or one that is clearly better, with no more changes than needed.
 
-        Clearly: by at least 0.02, in McNemar's exact test at the level of 0.001, corrected for the
-        number of conventions (Bonferroni), and, at that level, than always naming one class.
+        That is the first one, by the number of changes, above all of those that are settings of
+        step 0.0, that is clearly better than the given one, and than which none is clearly better.
+        """
+        top = max(self.right, key=lambda c: self.right[c].mean())
+
+        def changes(convention: Convention) -> tuple[int, int, float]:
+            changed = [a != b for a, b in zip(convention, self.given, strict=True)]
+            return sum(changed[2:]), sum(changed), -self.right[convention].mean()
+
+        for convention in sorted(self.right, key=changes):
+            better = convention == self.given or self._clearly(convention, self.given)
+            if better and not self._clearly(top, convention):
+                return convention
+        return self.given
+
+    def _clearly(self, one: Convention, other: Convention) -> bool:
+        """Whether one convention is clearly better than the other.
+
+        By at least 0.02, in McNemar's exact test at the level of 0.001, corrected for the number of
+        conventions (Bonferroni), and, at that level, than always naming the most common class.
         """
         from scipy.stats import binomtest
 
-        best = max(self.right, key=lambda c: (self.right[c].mean(), c == self.given))
-        mine, other = self.right[best], self.right[self.given]
-        won, lost = np.count_nonzero(mine & ~other), np.count_nonzero(other & ~mine)
-        if mine.mean() - other.mean() < LEAST_GAIN:
-            return self.given
-        p = binomtest(won, won + lost, alternative="greater").pvalue
-        p = max(p, binomtest(mine.sum(), len(mine), self.guessing, "greater").pvalue)
-        return best if p * (len(self.right) - 1) < ALPHA else self.given
+        mine, others = self.right[one], self.right[other]
+        if mine.mean() - others.mean() < LEAST_GAIN:
+            return False
+        p = max(self._p_value(one, other),
+                binomtest(mine.sum(), len(mine), self.guessing, "greater").pvalue)  # fmt: skip
+        return bool(p * (len(self.right) - 1) < ALPHA)
+
+    def _p_value(self, one: Convention, other: Convention) -> float:
+        """Of McNemar's exact test, one-sided: is `one` right more often than `other`?"""
+        from scipy.stats import binomtest
+
+        mine, others = self.right[one], self.right[other]
+        won, lost = np.count_nonzero(mine & ~others), np.count_nonzero(others & ~mine)
+        return binomtest(won, won + lost, alternative="greater").pvalue if won else 1.0
 
     @property
     def settled(self) -> Trial:
@@ -146,16 +168,9 @@ class Trial(NamedTuple):
 
     def _maybe_better(self, other: Convention) -> bool:
         """Whether there is a doubt that `other`, which is not clearly better, is the right one."""
-        from scipy.stats import binomtest
-
-        mine, others = self.right[self.given], self.right[other]
-        won, lost = np.count_nonzero(others & ~mine), np.count_nonzero(mine & ~others)
-        gain = others.mean() - mine.mean()
-        return bool(
-            other.class_order != OTHER
-            and gain >= LEAST_GAIN
-            and binomtest(won, won + lost, alternative="greater").pvalue < 0.05
-        )
+        gain = self.right[other].mean() - self.right[self.given].mean()
+        doubt = gain >= LEAST_GAIN and self._p_value(other, self.given) < 0.05
+        return bool(doubt and other.class_order != OTHER)
 
     def table(self) -> pd.DataFrame:
         """A row for each convention, the most accurate first, for people."""
@@ -295,25 +310,23 @@ def _in_another_order(
 ) -> tuple[np.ndarray, tuple[int, ...]] | None:
     """Which images are right in the order of classes that fits best, and that order.
 
-    None, unless each output has a class of its own that it most often stands for: an order can be
-    found that suits any network a little. For each half of the images the order is taken from the
-    other half, so that what fits by chance gains nothing.
+    None, unless each output stands for a class of its own in most of the images that have it: an
+    order can be found that suits any network a little. For each half of the images the order is
+    taken from the other half, so that what fits by chance gains nothing.
     """
     n, right = max(outputs.max(), labels.max()) + 1, np.zeros(len(labels), bool)
     halves = np.array_split(rng(0, "halves").permutation(len(labels)), 2)
-    orders = [_most_common(outputs[part], labels[part], n) for part in [slice(None), *halves]]
-    if any(len(set(order)) < n for order in orders):
+    counts = []
+    for part in [slice(None), *halves]:
+        counts.append(np.zeros((n, n), int))
+        np.add.at(counts[-1], (outputs[part], labels[part]), 1)
+    orders = [count.argmax(axis=1) for count in counts]
+    most = counts[0].max(axis=1) > counts[0].sum(axis=1) / 2
+    if not most.all() or any(len(set(order)) < n for order in orders):
         return None
     for part, order in zip(halves, orders[:0:-1], strict=True):
         right[part] = order[outputs[part]] == labels[part]
     return right, tuple(map(int, orders[0]))
-
-
-def _most_common(outputs: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
-    """For each output the most common label of the images that have it."""
-    counts = np.zeros((n, n), int)
-    np.add.at(counts, (outputs, labels), 1)
-    return counts.argmax(axis=1)
 
 
 def fitted(model: keras.Model, trial: Trial, class_folders: Sequence[str] = ()) -> keras.Model:
@@ -337,7 +350,7 @@ def fitted(model: keras.Model, trial: Trial, class_folders: Sequence[str] = ()) 
                 if getattr(best, name) != getattr(given, name)}  # fmt: skip
     if not settings:
         return in_front(model, best.pixel_range, best.color_order)
-    before, after = (f"{trial.right[c].mean():.3f}" for c in (given, best))
+    before, after = (f"{trial.right[c].mean():.3f}" for c in (trial.settled.best, best))
     found = f"own_model: {before} of {trial.n_images} training images are classified right, but"
     if settings.get("class_order") == OTHER:
         if not class_folders:
@@ -379,7 +392,7 @@ def in_front(model: keras.Model, pixel_range: str, color_order: str) -> keras.Mo
     images = values = keras.Input(model.inputs[0].shape[1:], name=f"{name}_images")
     for step in steps:
         values = step(values)
-    return keras.Model(images, model(values), name=f"{name}{FRONT}")
+    return keras.Model(images, model(values), name=f"{name}{BEHIND}")
 
 
 def beyond_guessing(labels: np.ndarray, predicted: np.ndarray) -> bool:

@@ -158,10 +158,14 @@ def _find(model: keras.Model, images: np.ndarray) -> End:
                 return End(True, f"what the soft-max of {softmax.name} takes in", logits)
         return End(True, "the logarithms of its probabilities", _logarithms(model))
     if softmax:
+        behind = _behind(model, softmax)
+        why = (
+            f"what stands behind it ({behind}) changes them; make the soft-max the end, or leave "
+            "it out" if behind else "it is not taken over the classes; take it over the last axis"
+        )  # fmt: skip
         raise ValueError(
             f"model: expected probabilities from the soft-max of {softmax.name!r}, got rows that "
-            f"add up to {sums[0]:.4g}: what stands behind it ({_behind(model, softmax)}) changes "
-            "them; make the soft-max the end, or leave it out"
+            f"add up to {sums[0]:.4g}: {why}"
         )
     _check_logits(model, images, outputs, shares)
     return End(False, "its outputs", _float32(lambda x: model(x, training=False)))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
+BEHIND = "_behind_pixel_range"
+"""How the name of a network ends that is a network of the user's behind layers of ours."""
 _SHOWN = 40  # names of layers in a message
-FRONT = "_behind_pixel_range"
-"""Ends the name of a network that stands behind layers of ours; before it comes its own name."""
 
 
 def single_output(model: keras.Model) -> Any:
@@ -112,10 +112,19 @@ def _back(
 def places(
     model: keras.Model, before: Callable[..., Any] | None = None, prefix: str = ""
 ) -> dict[str, Place]:
-    """All layers of a network and of those nested in it, by name, first to last."""
+    """All layers of a network and of those nested in it, by name, first to last.
+
+    Where layers of ours stand in front of a network, they are not among them, and its layers keep
+    the names that they have in the user's file.
+    """
     import keras
 
     found: dict[str, Place] = {}
+    if model.name.endswith(BEHIND):
+        tensor, own, taken_in = _in_order(model)[-1]
+        if isinstance(own, keras.Model):
+            place = Place(prefix + own.name, own, tensor, taken_in, model, before)
+            return places(own, place.function(taken_in), prefix)
     for tensor, operation, taken_in in _in_order(model):
         if not isinstance(operation, keras.Layer):
             continue

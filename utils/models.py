@@ -1,4 +1,4 @@
-"""The study's convolutional networks: describe, build, save and load."""
+"""The study's convolutional networks: describe and build them; `load` and `save` their files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from utils.ends import logits_of
 from utils.model_files import load, save
 from utils.seeds import rng
 
@@ -22,7 +21,6 @@ __all__ = [
     "build",
     "compile_model",
     "load",
-    "logits_of",
     "save",
     "start",
     "threads",

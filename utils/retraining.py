@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from utils import copying, ends, energy, graph, models, resources, seeds, training
+from utils import copying, ends, energy, graph, models, outcomes, resources, seeds, training
 from utils.copying import agree
 from utils.curve import Curve, signature_of
 from utils.outcomes import pack
@@ -46,7 +46,10 @@ CONFIGURATIONS: dict[int, str] = {
     3: "from the original model, on adversarial inputs only",
 }
 
-_CODE = (sys.modules[__name__], training, models, copying, ends, graph, seeds, resources, energy)
+_CODE = (
+    sys.modules[__name__], training, models, copying, ends, graph, outcomes, seeds, resources,
+    energy,
+)  # fmt: skip
 """Modules whose code decides a curve's results."""
 
 

@@ -85,6 +85,9 @@ def plan_split(
 def understood(dataset: str, raw: Raw, plan: Plan) -> list[str]:
     """What raw images were taken for, in two lines: classes; splits, and what was left out."""
     counts = ", ".join(f"{size:,} {part}" for part, size in plan.sizes.items())
+    chosen, n_found = sum(plan.sizes.values()), len(raw.labels)
+    if chosen < n_found:
+        counts = f"{chosen:,} of them are taken (n_images): {counts}"
     n, classes = len(raw.class_names), listed(raw.class_names, 12)
     return [
         f"{dataset}: {len(raw.labels):,} images of {n} classes in {raw.source}: {classes}",

@@ -22,7 +22,7 @@ def critical_differences(rankings: Mapping[str, Ranking]) -> Figure:
     Parameters
     ----------
     rankings : mapping of str to Ranking
-        Title -> what `utils.statistics.rank_test` found; treatments are metrics or configurations.
+        Title -> what `utils.statistics.rank_tests` found; treatments are metrics or configurations.
 
     Notes
     -----

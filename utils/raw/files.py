@@ -200,7 +200,8 @@ def _without(files: Files, leave_out: Sequence[str], path: Path) -> tuple[Files,
         )
     named = [n for n in files if unwanted & {as_given(n), as_given(n.rpartition("/")[2])}]
     notes = [f"left out, as asked: {listed(named)}"] if named else []
-    return {n: place for n, place in files.items() if n not in named}, notes
+    gone = set(named)
+    return {n: place for n, place in files.items() if n not in gone}, notes
 
 
 def _above(name: str) -> Iterator[str]:

@@ -24,6 +24,7 @@ _USUAL = {
 
 _FOLDS = {"fold", "folds", "kfold", "cv", "cv fold", "is train", "is test", "is valid", "is val",
           "train", "test", "is training", "index", "idx"}  # fmt: skip
+_YES_OR_NO = {"0", "1", "0.0", "1.0", "", "True", "False"}
 _SPLIT_COLUMNS = {"split", "splits", "subset", "set", "partition", "part", "data set", "usage"}
 
 
@@ -72,7 +73,7 @@ def choose_labels(
     others = {n: c for n, c in others.items() if not (tells_parts(n, c) or _numbers_parts(n, c))}
     candidates = [n for n, cells in others.items() if _may_be_labels(n, cells, len(others) == 1)]
     usual = [n for n in candidates if _is_usual(n)]
-    hot = [n for n, cells in others.items() if {*cells} <= {"0", "1", "0.0", "1.0", "", "True", "False"}]  # fmt: skip # noqa: E501
+    hot = [n for n, cells in others.items() if {*cells} <= _YES_OR_NO]
     if not usual and len(hot) > 1 and (chosen := _one_hot(table, others, hot, candidates)):
         return chosen
     best = _same(columns, usual or candidates)

@@ -103,7 +103,8 @@ class _Reading:
         else:
             self._all_classes(level)
             why = "that lie in no class folder"
-        self.leave(top.below(), why)
+        self.leave(level.below(), why)
+        self.leave(top.below(), f"beside {level.path}")
 
     def leave(self, images: Iterable[str], why: str) -> None:
         """Leave out images, as far as they have neither a class nor another reason."""
@@ -296,13 +297,13 @@ def in_order(class_names: Iterable[str], class_order: str = "number") -> list[st
         return names
     if class_order == "text":
         return sorted(names)
-    listed = [name.strip() for name in class_order.split(",")]
-    if sorted(listed) != sorted(names):
+    given = [name.strip() for name in class_order.split(",")]
+    if sorted(given) != sorted(names):
         raise ValueError(
             f"class_order: got {class_order!r}, expected number, text, or each of the classes "
             f"once: {','.join(names)}"
         )
-    return listed
+    return given
 
 
 def _number_first(name: str) -> tuple[int, int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 IMAGE_SUFFIXES = (
@@ -121,6 +122,7 @@ class Part(NamedTuple):
     """Other words of the name that mean something: ``train_station`` is hardly a part."""
 
 
+@lru_cache(2**16)  # tables and paths name the same folders again and again
 def part_of(name: str) -> Part:
     """The official part that a name begins or ends with, in any spelling; ``rps-test-set``, too."""
     found = words(name)

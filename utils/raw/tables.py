@@ -15,6 +15,9 @@ from utils.raw.names import IMAGE_SUFFIXES, part_of, words
 from utils.raw.rows import readings
 from utils.text import listed
 
+_NAMES_IMAGES = {"id", "image", "images", "img", "file", "filename", "path", "name", "picture"}
+"""Words of names that columns with the names of images usually have."""
+
 
 class Table(NamedTuple):
     """A table of which one column names images."""
@@ -135,9 +138,8 @@ def _fill(
 def _parts(table: Table, part: str) -> list[str]:
     """Of each row: from a column such as split, else the table's, else the image's folder."""
     for name, values in table.columns.items():
-        parts = [part_of(value) for value in values]
         if tells_parts(name, values):
-            return [p.part for p in parts]
+            return [part_of(value).part for value in values]
     if part:
         return [part] * len(table.images)
     parts = [_folder_part(image) if image else "" for image in table.images]
@@ -167,12 +169,8 @@ def _read(name: str, rows: list[list[str]], index: Mapping[str, list[str]]) -> T
     # Names with a suffix are no numbers by chance, as a count of rows or a coordinate may be.
     n_named = [len({row[i] for row in rows if "." in row[i]} & index.keys()) for i in range(width)]
     n_named = [n or any("/" in row[i] for row in rows) for i, n in enumerate(n_named)]
-    best = max((n > 0 and bool(named), n) for n, named in zip(n_found, n_named, strict=True))
-    column = next(
-        i for i in range(width) if (n_found[i] > 0 and bool(n_named[i]), n_found[i]) == best
-    )
-    if not best[0]:
-        column = _column(name, rows, images) or column
+    rank = [(n_found[i] > 0 and bool(n_named[i]), n_found[i]) for i in range(width)]
+    column = max(range(width), key=rank.__getitem__)
     n_cells = len({row[column] for row in rows})
     n_images = len({n for names in index.values() for n in names})
     if not n_found[column] or n_found[column] < 0.5 * min(n_cells - 1, n_images):
@@ -181,39 +179,20 @@ def _read(name: str, rows: list[list[str]], index: Mapping[str, list[str]]) -> T
     names = [cell.strip() or str(i + 1) for i, cell in enumerate(rows[0])]
     if not header or len(set(names)) < width:
         names = [str(i + 1) for i in range(width)]
+    (named, most), alike = rank[column], [column]
+    for i in range(width):  # a count of rows beside the images' own numbers, both 0, 1, 2, ...
+        if rank[i][0] == named and rank[i][1] >= 0.9 * most and images[i] != images[column]:
+            alike.append(i)
+    if len(alike) > 1:
+        said = [i for i in alike if _NAMES_IMAGES.intersection(words(names[i]))]
+        if len(said) != 1:
+            raise ValueError(
+                f"{name}: columns {listed(names[i] for i in alike)} name images, each of them "
+                "others in a row; keep one, or write the names with their suffix"
+            )
+        (column,) = said
     columns = {n: [row[i].strip() for row in rows[header:]] for i, n in enumerate(names)}
     return Table(name, columns, names[column], images[column][header:])
-
-
-def _column(name: str, rows: list[list[str]], images: list[list[str | None]]) -> int | None:
-    """Of columns of different numbers that may be names of images, that which counts no rows.
-
-    Raises
-    ------
-    ValueError
-        If several are left, which name different images.
-    """
-    cells = [[row[i].strip() for row in rows[1:]] for i in range(len(images))]
-    n_found = [sum(image is not None for image in found[1:]) for found in images]
-    may = [
-        i for i, column in enumerate(cells)
-        if len({*column}) == len(column) and 2 * n_found[i] >= len(column) > 1
-    ]  # fmt: skip
-    left = [i for i in may if not _counts(rows[0][i], cells[i])] or may[:1]
-    if len({tuple(images[i]) for i in left}) > 1:
-        raise ValueError(
-            f"{name}: columns {listed(rows[0][i] or str(i + 1) for i in left)} all look like names "
-            "of images; keep one, with suffixes"
-        )
-    return left[0] if left else None
-
-
-def _counts(head: str, cells: list[str]) -> bool:
-    """Whether a column is an index of rows."""
-    if " ".join(words(head)) in ("", "index", "idx", "unnamed 0", "row", "no", "nr"):
-        return True
-    numbers = [int(cell) for cell in cells if cell.isdecimal()]
-    return len(numbers) == len(cells) and numbers == [*range(numbers[0], numbers[0] + len(cells))]
 
 
 # --- cell to image ---

@@ -39,7 +39,7 @@ _FEW = 15  # blocks for which chi-square is too rough
 
 @dataclass(frozen=True)
 class Ranking:
-    """What `rank_test` found.
+    """What `rank_tests` found of one table.
 
     Attributes
     ----------
@@ -241,7 +241,7 @@ def rank_tests(tables: Mapping[Hashable, pd.DataFrame]) -> dict[Hashable, Rankin
 
 
 def _friedman(blocks: pd.DataFrame) -> tuple[float, float]:
-    """Friedman's statistic and its p-value, see `rank_test`."""
+    """Friedman's statistic and its p-value, see `rank_tests`."""
     if (blocks.nunique(axis=1) == 1).all():  # all tied: 0 / 0
         return 0.0, 1.0
     statistic, p = stats.friedmanchisquare(*blocks.to_numpy().T)
@@ -273,7 +273,7 @@ def pair_tests(table: pd.DataFrame, pairs: Sequence[tuple]) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        As for `rank_test`.
+        As for `rank_tests`.
     pairs : sequence of tuple
         Two columns each; Holm's correction is over all of these pairs.
 
