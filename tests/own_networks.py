@@ -161,6 +161,7 @@ LOGITS = {
     "log of soft-max": lambda L, x: L.Dense(CLASSES, activation="log_softmax")(body(L, x)),
 }  # fmt: skip
 
+HIGH = {"class_name": "Constant", "config": {"value": 100.0}}
 OTHERS = {
     "soft-max over images": (
         lambda L, x: L.Softmax(axis=0)(L.Dense(CLASSES)(L.Flatten()(x))),
@@ -176,6 +177,9 @@ OTHERS = {
     "tanh, then dropout": (lambda L, x: L.Dropout(0.1)(L.Dense(CLASSES, "tanh")(body(L, x))),
                            "with tanh"),
     "relu": (lambda L, x: L.ReLU()(_dense(L, x)), "(ReLU)"),
+    "relu that changes nothing": (
+        lambda L, x: L.ReLU()(L.Dense(CLASSES, bias_initializer=HIGH)(body(L, x))), "(ReLU)",
+    ),
     "percent": (lambda L, x: L.Rescaling(100.0)(L.Softmax()(_dense(L, x))), "add up to 100"),
     "doubled": (lambda L, x: 2 * L.Softmax()(_dense(L, x)), "add up to 2"),
     "sum of two": (lambda L, x: L.Add()([classifier(name="a")(x), classifier(name="b")(x)]),

@@ -256,8 +256,8 @@ def _check_logits(
     last = None
     for place in tail(model):
         last = place
-        if getattr(place.operation, "weights", None):
-            break
+        if getattr(place.operation, "weights", None) or _activation(place) in _activations():
+            break  # an activation is one, even where it changes none of these outputs
         values = np.asarray(place.function(place.taken_in[0])(images), np.float32)
         if values.size != outputs.size or not np.array_equal(values.ravel(), outputs.ravel()):
             break  # not one of those that change nothing, such as dropout
@@ -267,9 +267,7 @@ def _check_logits(
         operation = core(last.operation)
         named = f"{last.name!r} ({type(operation).__name__})"
         weights = bool(getattr(operation, "weights", None))
-        activation = getattr(operation, "activation", operation)
-        activation = getattr(activation, "__name__", type(activation).__name__)
-        if activation.lower().replace("_", "") in _activations():
+        if (activation := _activation(last)) in _activations():
             raise ValueError(
                 "model: expected a classifier that ends in soft-max, or in logits, got "
                 f"{named} with {activation}; its layers: {listed(places(model))}"
@@ -281,6 +279,12 @@ def _check_logits(
             f"in a soft-max, or leave out what follows the logits; its layers: "
             f"{listed(places(model))}"
         )
+
+
+def _activation(place: Place) -> str:
+    """The name of an operation, or of its activation, in small letters."""
+    activation = getattr(place.operation, "activation", place.operation)
+    return getattr(activation, "__name__", type(activation).__name__).lower().replace("_", "")
 
 
 def _activations() -> set[str]:
