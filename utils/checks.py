@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from utils.datasets import (
     DATASETS,
@@ -32,6 +33,9 @@ from utils.raw.base import Raw, Shape
 from utils.splitting import Plan
 from utils.text import readable
 from utils.workspace import Workspace
+
+if TYPE_CHECKING:
+    import keras
 
 
 def whole_numbers(name: str, words: Iterable[str]) -> list[int]:
@@ -291,20 +295,13 @@ def _network(
         return
     from utils import models
     from utils.activations import traced
-    from utils.conventions import fitted, try_raw
-    from utils.own_model import read_own_model
 
     models.start()
     try:
         if path:
-            model = read_own_model(path, shape, n_classes)
             first = next(job for job in planned if job.step.id == "0.0")
-            settings = {**given["0.0"], **given["0.1"]}
-            there = is_at_hand(first.dataset, settings["raw"], first.workspace)
-            if thorough and there and not settings["accept_weak"]:
-                conventions = {n: settings[n] for n in ("resize", "pixel_range", "color_order")}
-                raw, *images = _listed(first)
-                fitted(model, try_raw(model, raw, *images, **conventions), raw.class_folders)
+            there = thorough and is_at_hand(first.dataset, first.parameters["raw"], first.workspace)
+            model = _own_model(given["0.1"], shape, n_classes, first if there else None)
         else:
             plan = models.architecture_for(jobs[0].dataset, shape, n_classes)
             model = models.build(plan, shape, n_classes)
@@ -312,3 +309,25 @@ def _network(
             traced(model, layer)
     except FileNotFoundError as error:
         raise ParameterError(str(error)) from None
+
+
+def _own_model(
+    given: Mapping[str, object], shape: Sequence[int], n_classes: int, first: Job | None
+) -> keras.Model:
+    """Read a model of the user's own; with the job of step 0.0, tried on what that will make."""
+    from utils.conventions import fitted, orders_of, raw_sample, try_conventions
+    from utils.own_model import read_own_model
+
+    path = str(given["own_model"])
+    if first is None:
+        return read_own_model(path, shape, n_classes)
+    raw, plan, shape = _listed(first)
+    resize = str(first.parameters["resize"])
+    images, labels = raw_sample(raw, plan, shape, resize)
+    model = read_own_model(path, shape, n_classes, images=images[resize])
+    if not given["accept_weak"]:
+        orders = orders_of(raw.class_folders, n_classes)
+        ways = str(given["pixel_range"]), str(given["color_order"])
+        trial = try_conventions(model, images, labels, orders, *ways)
+        fitted(model, trial, raw.class_folders)
+    return model

@@ -184,25 +184,23 @@ def sample_of(n: int) -> np.ndarray:
     return np.sort(rng(0, "conventions").permutation(n)[:N_IMAGES])
 
 
-def try_raw(
-    model: keras.Model,
-    raw: Raw,
-    plan: Plan,
-    shape: Shape,
-    resize: str,
-    pixel_range: str = "auto",
-    color_order: str = "auto",
-) -> Trial:
-    """As `try_conventions`, on images that are not decoded yet, so each way of resizing is tried.
+def raw_sample(
+    raw: Raw, plan: Plan, shape: Shape, resize: str
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The training images that step 0.1 tries, resized in each way, for `try_conventions`.
 
     Parameters
     ----------
-    model : keras.Model
     raw, plan, shape
-        See `utils.datasets.read_splits`; the training images that step 0.1 tries, too.
+        See `utils.datasets.read_splits`.
     resize : str
-        The present way; see `utils.raw.images.resized`.
-    pixel_range, color_order : str, default="auto"
+        The present way, which comes first; see `utils.raw.images.resized`.
+
+    Returns
+    -------
+    images : dict of str to ndarray of shape (n, height, width, channels)
+        By the way of resizing; those that give the same images are left out.
+    labels : ndarray of shape (n,), dtype=int64
 
     Raises
     ------
@@ -219,9 +217,7 @@ def try_raw(
         again = raw.read(positions[whole], shape, len(whole), resize=other)[0]
         if not any(np.array_equal(again, known) for known in versions.values()):
             versions[other] = again
-    orders = orders_of(raw.class_folders, len(raw.class_names))
-    labels = raw.labels[positions[whole]]
-    return try_conventions(model, versions, labels, orders, pixel_range, color_order)
+    return versions, raw.labels[positions[whole]]
 
 
 def orders_of(class_folders: Sequence[str], n_classes: int) -> dict[str, list[int]]:

@@ -69,7 +69,7 @@ def scale_of(stored: Stored, white: float = 0.0) -> Scale:
     Parameters
     ----------
     stored : Stored
-        The range of the whole data set. The number of bits is a fact of its format, as the
+        The range of all images that are read. The number of bits is a fact of its format, as the
         largest value of a single image, or of some, would give images of one set several scales;
         so test images count, too, and nothing is learned from them.
     white : float, default=0.0
