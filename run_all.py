@@ -128,8 +128,11 @@ def show_list() -> None:
             print(f"  {name!s:<24} {about}")
 
 
-def request(options: argparse.Namespace) -> tuple[list, list]:
-    """Check what the user asked for; return every job of it, and those of the chosen steps."""
+def request(options: argparse.Namespace) -> tuple[list, list, list[str]]:
+    """Check what the user asked for.
+
+    Return every job of it, those of the chosen steps, and what the images were taken for, in lines.
+    """
     known = all_parameters(step.path for step in STEPS)
     numbers = {
         name: checks.whole_numbers(name, values)
@@ -169,8 +172,8 @@ def request(options: argparse.Namespace) -> tuple[list, list]:
         options.split_metrics, {name: values(changed) for name, changed in variants.items()},
     )  # fmt: skip
     jobs = [job for job in everything if job.step in steps]
-    checks.inputs(everything, jobs, rule_of(options), thorough=not options.plan)
-    return everything, jobs
+    lines = checks.inputs(everything, jobs, rule_of(options), thorough=not options.plan)
+    return everything, jobs, lines
 
 
 def rule_of(options: argparse.Namespace) -> str:
@@ -188,13 +191,10 @@ def main() -> int:
         show_list()
         return 0
     try:
-        everything, jobs = request(options)
+        everything, jobs, lines = request(options)
     except ValueError as error:
         return refuse(error)
-    if options.plan:
-        plan_table(jobs, states_of(jobs, rule_of(options)))
-        return 0
-    if options.scheduler:
+    if options.scheduler and not options.plan:
         use_defaults()
         from utils.cluster import ClusterError, reach
 
@@ -202,6 +202,11 @@ def main() -> int:
             reach(options.scheduler)
         except ClusterError as error:
             return refuse(error)
+    for line in lines:  # they may come with a stranger's workspace
+        print(readable(line, 2000), flush=True)
+    if options.plan:
+        plan_table(jobs, states_of(jobs, rule_of(options)))
+        return 0
     try:
         with Lock(jobs[0].home) as lock:
             return run_jobs(everything, jobs, lock, options)

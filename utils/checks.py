@@ -31,7 +31,6 @@ from utils.parameters import (
 from utils.pipeline import Job
 from utils.raw.base import Raw, Shape
 from utils.splitting import Plan
-from utils.text import readable
 from utils.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -158,7 +157,9 @@ def writable(workspace: Workspace) -> None:
                 folder.rmdir()
 
 
-def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = True) -> None:
+def inputs(
+    everything: list[Job], jobs: list[Job], rule: str, thorough: bool = True
+) -> list[str]:
     """Values in range, data readable and whole, enough inputs for the points.
 
     Parameters
@@ -172,6 +173,11 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = T
     thorough : bool, default=True
         Download raw images that are not there, so that a missing connection is known at once (else
         their data sets are not looked at), and read files that may be damaged.
+
+    Returns
+    -------
+    list of str
+        What the images were taken for, in lines for the terminal.
     """
     if not jobs:
         raise ParameterError(
@@ -198,8 +204,7 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = T
             for which in (jobs, everything)
         )
         lines += _dataset(own, planned, rule, thorough)
-    for line in dict.fromkeys(lines):  # it may come with a stranger's workspace
-        print(readable(line, 2000), flush=True)
+    return list(dict.fromkeys(lines))
 
 
 def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> list[str]:

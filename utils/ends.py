@@ -283,7 +283,8 @@ def _check_logits(
 
 def _activation(place: Place) -> str:
     """The name of an operation, or of its activation, in small letters."""
-    activation = getattr(place.operation, "activation", place.operation)
+    operation = core(place.operation)
+    activation = getattr(operation, "activation", operation)
     return getattr(activation, "__name__", type(activation).__name__).lower().replace("_", "")
 
 

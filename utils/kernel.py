@@ -11,9 +11,17 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 
+from utils.workspace import ROOT
+
 # Text that libraries write past Python, as TensorFlow's C++ does, is left to the process's own
 # stderr, which is the job's log, instead of being captured into the notebook.
 ARGUMENTS = ("--IPKernelApp.capture_fd_output=False", "--HistoryManager.enabled=False")
+
+
+_START = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from utils.own_kernel import launch; launch()"
+)
+"""Finds the project wherever the kernel is started."""
 
 
 class ForkedKernel:
@@ -58,7 +66,7 @@ class ForkedKernel:
 
 def kernel_manager(kernel: ForkedKernel | None) -> type[AsyncKernelManager]:
     """A kernel manager that runs this interpreter: in the process of `kernel`, or in a new one."""
-    launcher = [sys.executable, "-m", "utils.own_kernel"]
+    launcher = [sys.executable, "-c", _START, str(ROOT)]
 
     class ForkedProvisioner(LocalProvisioner):
         async def launch_kernel(self, cmd: list[str], **_: object) -> dict:

@@ -17,6 +17,7 @@ class OwnKernel(IPKernelApp):
         """Run no start-up files."""
 
 
-if __name__ == "__main__":
+def launch() -> None:
+    """Become a kernel with the process's arguments."""
     sys.argv[0] = "ipykernel_launcher"  # as in a kernel that was forked
     OwnKernel.launch_instance()
