@@ -223,6 +223,9 @@ def test_the_index_opens_with_the_answer_and_its_picture(tmp_path):
     assert "Do this &amp; that." in answer
     assert 'src="figures/comparison_curves.png"' in answer
     assert 'href="figures/comparison_curves.svg"' in answer
+    long = "Do this & that. " * 150  # a paragraph keeps its middle
+    write_json(place.reports_root / "recommendation.json", {"text": long})
+    assert long.strip().replace("&", "&amp;") in write_index(place).read_text()
 
 
 def test_a_page_says_only_what_is_known_of_how_it_was_made():

@@ -238,7 +238,7 @@ def amount(record: Mapping, key: str, form: str, factor: float = 1) -> str:
 def _text(record: Mapping, key: str, most: int = 1000) -> str:
     value = record.get(key)
     shown = str(value)[:most] if isinstance(value, str | int | float) else ""
-    return "\n".join(map(readable, shown.splitlines()))
+    return "\n".join(readable(line, most) for line in shown.splitlines())
 
 
 def _href(path: Path, root: Path) -> str:
