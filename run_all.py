@@ -14,19 +14,20 @@ from typing import NoReturn
 if __name__ == "__main__":  # Ctrl-C while the modules below load: there is nothing to stop yet
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # with Python's option -P, too
-    from utils.environment import start_over
+    from utils.runner.environment import start_over
 
     start_over()
 
-from utils import checks
-from utils.attacks import ATTACKS
-from utils.console import Console, closing_table, plan_table
-from utils.dask_defaults import use_defaults
-from utils.datasets import DATASETS
-from utils.freshness import UP_TO_DATE, states_of, verified
-from utils.lock import Lock, Locked
-from utils.metrics import METRICS
-from utils.parameters import (
+from utils.attacks.registry import ATTACKS
+from utils.core.paths import Workspace
+from utils.core.text import readable
+from utils.data.registry import DATASETS
+from utils.machine.provenance import usable_cpus
+from utils.metrics.registry import METRICS
+from utils.plan import requests
+from utils.plan.freshness import UP_TO_DATE, states_of, verified
+from utils.plan.jobs import STEPS, VARIED, plan, steps_named
+from utils.plan.parameters import (
     PRESETS,
     all_parameters,
     check,
@@ -35,12 +36,12 @@ from utils.parameters import (
     parse_variants,
     settings,
 )
-from utils.pipeline import STEPS, VARIED, plan, steps_named
-from utils.provenance import usable_cpus
-from utils.reporting import links_between, write_index
-from utils.retraining import CONFIGURATIONS
-from utils.text import readable
-from utils.workspace import Workspace
+from utils.reports.console import Console, closing_table, plan_table
+from utils.reports.index import write_index
+from utils.reports.pages import links_between
+from utils.retraining.configurations import CONFIGURATIONS
+from utils.runner.dask_defaults import use_defaults
+from utils.runner.lock import Lock, Locked
 
 OWN_OPTIONS = {
     "dataset": "--datasets", "datasets": "--datasets", "configuration": "--configurations",
@@ -94,7 +95,9 @@ def command_line() -> argparse.ArgumentParser:
     many("--steps", "N", [s.id for s in STEPS], "0 to 5, or ids such as 5.2; default: all")
     here = f"default: cores / threads, {usable_cpus()} / 1 here"
     one("--jobs", "N", "", f"notebooks at a time; {here}")
-    one("--scheduler", "ADDRESS", "", "of a Dask cluster that runs the notebooks, e.g. tcp://h:8786")
+    one(
+        "--scheduler", "ADDRESS", "", "of a Dask cluster that runs the notebooks, e.g. tcp://h:8786"
+    )
     one("--gpus-per-job", "N", "0", "GPUs that a notebook with a network has to itself; default: 0")
     flag("--split-metrics", "retrain each metric in a notebook of its own, for many workers")
     one("--workspace", "FOLDER", "", "where data/, models/, reports/ go; default: the checkout")
@@ -119,9 +122,10 @@ def show_list() -> None:
         "Presets (--preset)": {name: about for name, (about, _) in PRESETS.items()},
         "Parameters (--set)": {
             p.name: f"{p.help} (default {p.default!r})"
-            for p in all_parameters(s.path for s in STEPS).values() if p.name not in OWN_OPTIONS
+            for p in all_parameters(s.path for s in STEPS).values()
+            if p.name not in OWN_OPTIONS
         },
-    }  # fmt: skip
+    }
     for title, entries in sections.items():
         print(f"\n{title}")
         for name, about in entries.items():
@@ -135,7 +139,7 @@ def request(options: argparse.Namespace) -> tuple[list, list, list[str]]:
     """
     known = all_parameters(step.path for step in STEPS)
     numbers = {
-        name: checks.whole_numbers(name, values)
+        name: requests.whole_numbers(name, values)
         for name, values in {
             "seeds": options.seeds,
             "configurations": options.configurations,
@@ -145,18 +149,18 @@ def request(options: argparse.Namespace) -> tuple[list, list, list[str]]:
     if options.attacks:
         lists["attacks"] = options.attacks
     chosen = {name: check(name, values, list) for name, values in lists.items()}
-    raw = checks.paths_of("--raw", options.raw, chosen["datasets"])
-    models = checks.paths_of("--model", options.model, chosen["datasets"], unnamed=True)
-    checks.preset(options.preset)
-    checks.number("--jobs", options.jobs or "1", 1, 1024)
-    checks.number("--gpus-per-job", options.gpus_per_job, 0, 64)
+    raw = requests.paths_of("--raw", options.raw, chosen["datasets"])
+    models = requests.paths_of("--model", options.model, chosen["datasets"], unnamed=True)
+    requests.preset(options.preset)
+    requests.number("--jobs", options.jobs or "1", 1, 1024)
+    requests.number("--gpus-per-job", options.gpus_per_job, 0, 64)
     if options.scheduler and options.jobs:
         raise ValueError("--jobs: is for this machine; the workers of --scheduler have their own")
     steps = steps_named(options.steps)
-    place = checks.path_of("--workspace", options.workspace) if options.workspace else ""
+    place = requests.path_of("--workspace", options.workspace) if options.workspace else ""
     workspace = Workspace(place)
-    checks.writable(workspace)
-    checks.names(chosen["datasets"], raw, workspace)
+    requests.writable(workspace)
+    requests.names(chosen["datasets"], raw, workspace)
     given = parse_settings(options.set, known, OWN_OPTIONS)
     given |= {name: chosen[name] for name in ("metrics", "attacks") if name in chosen}
     paths = {"raw": raw, "own_model": models}
@@ -168,16 +172,21 @@ def request(options: argparse.Namespace) -> tuple[list, list, list[str]]:
     varied = all_parameters(step.path for step in STEPS if step.id in VARIED)
     variants = parse_variants(options.vary, varied, OWN_OPTIONS)
     everything = plan(
-        workspace, chosen["datasets"], chosen["seeds"], chosen["configurations"], values({}),
-        options.split_metrics, {name: values(changed) for name, changed in variants.items()},
-    )  # fmt: skip
+        workspace,
+        chosen["datasets"],
+        chosen["seeds"],
+        chosen["configurations"],
+        values({}),
+        options.split_metrics,
+        {name: values(changed) for name, changed in variants.items()},
+    )
     jobs = [job for job in everything if job.step in steps]
-    lines = checks.inputs(everything, jobs, rule_of(options), thorough=not options.plan)
+    lines = requests.inputs(everything, jobs, rule_of(options), thorough=not options.plan)
     return everything, jobs, lines
 
 
 def rule_of(options: argparse.Namespace) -> str:
-    """Which jobs count as up to date; see `utils.freshness.status`."""
+    """Which jobs count as up to date; see `utils.plan.freshness.status`."""
     return "force" if options.force else "trust" if options.trust_existing else "content"
 
 
@@ -196,7 +205,7 @@ def main() -> int:
         return refuse(error)
     if options.scheduler and not options.plan:
         use_defaults()
-        from utils.cluster import ClusterError, reach
+        from utils.runner.cluster import ClusterError, reach
 
         try:
             reach(options.scheduler)
@@ -232,15 +241,22 @@ def run_jobs(everything: list, jobs: list, lock: Lock, options: argparse.Namespa
     waiting = [job for job in jobs if states[job.name] != UP_TO_DATE]
     if waiting:
         use_defaults()
-        from utils.cluster import ClusterError, ClusterLost
-        from utils.scheduling import run  # imports Dask, which an up-to-date run can do without
+        from utils.runner.cluster import ClusterError, ClusterLost
+        from utils.runner.scheduling import (
+            run,  # imports Dask, which an up-to-date run can do without
+        )
 
         shown = [job for job in everything if job in jobs or job.file(".html").exists()]
         try:
             outcomes = run(
-                waiting, links_between(shown), lock, cluster(waiting, options), rule,
-                console.show, console.say,
-            )  # fmt: skip
+                waiting,
+                links_between(shown),
+                lock,
+                cluster(waiting, options),
+                rule,
+                console.show,
+                console.say,
+            )
             code = int(not all(outcome.fine for outcome in outcomes.values()))
         except ClusterError as error:
             console.close()
@@ -259,7 +275,7 @@ def run_jobs(everything: list, jobs: list, lock: Lock, options: argparse.Namespa
 
 def cluster(jobs: list, options: argparse.Namespace) -> object:
     """Where the jobs run."""
-    from utils.cluster import Cluster
+    from utils.runner.cluster import Cluster
 
     threads = max(job.parameters.get("threads", 1) for job in jobs)
     n_jobs = int(options.jobs or max(1, usable_cpus() // threads))
@@ -282,6 +298,9 @@ if __name__ == "__main__":
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(f"run_all.py: {error.filename or 'the workspace'}: no room left on the disk; make "
-              "some, then the same command goes on from there", file=sys.stderr)  # fmt: skip
+        print(
+            f"run_all.py: {error.filename or 'the workspace'}: no room left on the disk; make "
+            "some, then the same command goes on from there",
+            file=sys.stderr,
+        )
         sys.exit(1)

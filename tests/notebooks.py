@@ -8,12 +8,12 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from utils.cluster import Cluster
-from utils.lock import Lock
-from utils.pipeline import Job, Step
-from utils.reporting import Links
-from utils.scheduling import Outcome, run
-from utils.workspace import Workspace
+from utils.core.paths import Workspace
+from utils.plan.jobs import Job, Step
+from utils.plan.records import Outcome, run
+from utils.reports.pages import Links
+from utils.runner.cluster import Cluster
+from utils.runner.lock import Lock
 
 
 def write_template(path: Path, parameters: str, *cells: str) -> Path:
@@ -40,9 +40,15 @@ def make_job(
     workspace = Workspace(root / "workspace")
     step = Step("0.0", name, str(template), name, (), network)
     return Job(
-        step, workspace, {"value": value}, workspace.reports("digits") / name,
-        tuple(inputs), tuple(outputs), (), tuple(needs),
-    )  # fmt: skip
+        step,
+        workspace,
+        {"value": value},
+        workspace.reports("digits") / name,
+        tuple(inputs),
+        tuple(outputs),
+        (),
+        tuple(needs),
+    )
 
 
 def run_jobs(

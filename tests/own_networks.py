@@ -58,10 +58,14 @@ def _frozen(layers, images):
     import keras
 
     inner = keras.Sequential(
-        [keras.Input(SHAPE), layers.Rescaling(200.0), adapted(layers.Normalization()),
-         layers.Conv2D(2, 3),
-         layers.BatchNormalization()]
-    )  # fmt: skip
+        [
+            keras.Input(SHAPE),
+            layers.Rescaling(200.0),
+            adapted(layers.Normalization()),
+            layers.Conv2D(2, 3),
+            layers.BatchNormalization(),
+        ]
+    )
     inner.trainable = False
     return _end(layers, inner(images))
 
@@ -70,9 +74,14 @@ def _nested(layers, images):
     import keras
 
     inner = keras.Sequential(
-        [keras.Input(SHAPE), layers.Rescaling(255.0), adapted(layers.Normalization()),
-         layers.Conv2D(4, 3, activation="relu"), layers.BatchNormalization()]
-    )  # fmt: skip
+        [
+            keras.Input(SHAPE),
+            layers.Rescaling(255.0),
+            adapted(layers.Normalization()),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.BatchNormalization(),
+        ]
+    )
     return _end(layers, inner(layers.RandomFlip("horizontal")(images)))
 
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from utils import models
-from utils.activations import activations, predict
+from utils.networks import architectures, files, runtime
+from utils.networks.activations import activations, predict
 
 
 @pytest.fixture(scope="module")
 def model():
-    models.start(seed=0, threads=1)
-    return models.build("4 P | 16 D.5 6 D.5", (8, 8, 1), 3)
+    runtime.start(seed=0, threads=1)
+    return architectures.build("4 P | 16 D.5 6 D.5", (8, 8, 1), 3)
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,8 @@ def test_a_model_that_ends_in_logits_gives_probabilities():
 
 def test_a_model_can_be_saved_after_use(model, images, tmp_path):
     expected = predict(model, images)
-    models.save(model, tmp_path / "model.keras")
-    np.testing.assert_array_equal(predict(models.load(tmp_path / "model.keras"), images), expected)
+    files.save(model, tmp_path / "model.keras")
+    np.testing.assert_array_equal(predict(files.load(tmp_path / "model.keras"), images), expected)
 
 
 def test_errors(model, images):

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from utils import attacks, models
-from utils.activations import predict
-from utils.attacks import ATTACKS, attack_summary, bim, bim_l1, bim_l2, carlini_wagner, fgsm, pgd
-from utils.ends import logits_of
+from utils.attacks.adversarials import attack_summary, make_adversarials
+from utils.attacks.cw import carlini_wagner
+from utils.attacks.norm_ball import bim, bim_l1, bim_l2, fgsm, pgd
+from utils.attacks.registry import ATTACKS
+from utils.networks import architectures, runtime
+from utils.networks.activations import predict
+from utils.networks.ends import logits_of
 
 EXACT = 1e-6  # rounding of float32 sums of some 64 pixels
 
@@ -15,10 +18,10 @@ EXACT = 1e-6  # rounding of float32 sums of some 64 pixels
 @pytest.fixture(scope="module")
 def digits():
     """A small trained model and 120 images it has not seen."""
-    models.start(seed=0, threads=1)
+    runtime.start(seed=0, threads=1)
     data = load_digits()
     images = (data.images[..., None] / 16).astype(np.float32)
-    model = models.build("8 16 P | 32", (8, 8, 1), 10, learning_rate=0.003)
+    model = architectures.build("8 16 P | 32", (8, 8, 1), 10, learning_rate=0.003)
     model.fit(images[:1200], data.target[:1200], epochs=8, batch_size=64, verbose=0)
     return model, images[1200:1320], data.target[1200:1320]
 
@@ -32,7 +35,7 @@ def linear(weights):
     """A classifier of two pixels: logits = pixels @ weights, then soft-max."""
     import keras
 
-    models.start(seed=0, threads=1)
+    runtime.start(seed=0, threads=1)
     model = keras.Sequential(
         [
             keras.Input((1, 2, 1)),
@@ -133,8 +136,7 @@ def test_carlini_wagner_returns_the_image_when_it_cannot_win_or_has_won():
 
 @pytest.mark.parametrize("eps", [0.0, 0.05, 0.7])
 @pytest.mark.parametrize(
-    ("attack", "order"),
-    [(fgsm, np.inf), (bim, np.inf), (pgd, np.inf), (bim_l1, 1), (bim_l2, 2)],
+    ("attack", "order"), [(fgsm, np.inf), (bim, np.inf), (pgd, np.inf), (bim_l1, 1), (bim_l2, 2)]
 )
 def test_budget_and_range(digits, attack, order, eps):
     model, images, labels = digits
@@ -188,7 +190,7 @@ def test_confidence_gives_surer_and_farther_results(digits, cw):
 
 def test_saturated_probabilities_still_give_a_gradient(digits):
     model, images, labels = digits
-    loud = models.build("8 16 P | 32", (8, 8, 1), 10)
+    loud = architectures.build("8 16 P | 32", (8, 8, 1), 10)
     *body, kernel, bias = model.get_weights()
     loud.set_weights([*body, 1000 * kernel, 1000 * bias])
     assert np.mean(predict(loud, images).max(axis=1) == 1) > 0.9  # float32 has nothing left
@@ -230,8 +232,7 @@ def test_streams_of_one_seed_share_no_noise(digits):
     starts = [pgd(model, grey, labels, steps=1, step_size=0, seed=seed).ravel() for seed in seeds]
     assert (np.abs(np.corrcoef(starts) - np.eye(4)) < 0.05).all()  # standard deviation 0.011
     made = [
-        attacks.make_adversarials(model, grey, labels, ["pgd"], seed=3, stream=stream)
-        for stream in (0, 1)
+        make_adversarials(model, grey, labels, ["pgd"], seed=3, stream=stream) for stream in (0, 1)
     ]
     assert (made[0].source == made[1].source).mean() < 0.1
     for stream, one in enumerate(made):
@@ -241,7 +242,7 @@ def test_streams_of_one_seed_share_no_noise(digits):
 
 def test_make_adversarials_draws_and_shares_out(digits):
     model, images, labels = digits
-    made = attacks.make_adversarials(
+    made = make_adversarials(
         model, images, labels, ["fgsm", "bim", "cw"], n=11, seed=3, epsilon=0.2, cw_steps=20
     )
     # 11 over 3: 4, 4, 3.
@@ -253,11 +254,11 @@ def test_make_adversarials_draws_and_shares_out(digits):
     np.testing.assert_array_equal(made.images[:4], expected)
     fooled = model.predict(made.images, verbose=0).argmax(axis=1) != made.labels
     np.testing.assert_array_equal(made.success, fooled)
-    again = attacks.make_adversarials(model, images, labels, ["fgsm"], n=11, seed=3)
+    again = make_adversarials(model, images, labels, ["fgsm"], n=11, seed=3)
     np.testing.assert_array_equal(again.source, made.source)
-    other = attacks.make_adversarials(model, images, labels, ["fgsm"], n=11, seed=4)
+    other = make_adversarials(model, images, labels, ["fgsm"], n=11, seed=4)
     assert not np.array_equal(other.source, made.source)
-    everything = attacks.make_adversarials(model, images, labels, ["fgsm"])
+    everything = make_adversarials(model, images, labels, ["fgsm"])
     assert sorted(everything.source) == list(range(len(images)))
 
 
@@ -267,7 +268,7 @@ def test_summary_by_hand():
     # the two that were right one is fooled: 1/2. L2 0.05 * sqrt(2), L1 0.1.
     model = linear([[2, -2], [-2, 2]])
     images = np.array([[0.9, 0.1], [0.1, 0.9], [0.52, 0.5]], np.float32).reshape(3, 1, 2, 1)
-    made = attacks.make_adversarials(model, images, np.zeros(3, int), ["fgsm"], epsilon=0.05)
+    made = make_adversarials(model, images, np.zeros(3, int), ["fgsm"], epsilon=0.05)
     (row,) = attack_summary(model, images, made).to_dict("records")
     assert (row["attack"], row["norm"], row["n"]) == ("fgsm", "Linf", 3)
     assert row["accuracy_clean"] == pytest.approx(2 / 3)
@@ -305,7 +306,7 @@ def test_option_errors(digits):
         bim(*digits, steps=0)
     with pytest.raises(ValueError, match="confidence: expected at least 0"):
         carlini_wagner(*digits, confidence=-1)
-    make = attacks.make_adversarials
+    make = make_adversarials
     with pytest.raises(ValueError, match=r"attacks: expected different ids.*got \['deepfool'\]"):
         make(*digits, ["deepfool"])
     with pytest.raises(ValueError, match=r"options: expected some of .*epsilon.* got .'eps'"):

@@ -95,9 +95,18 @@ class TestTable:
     def test_a_row(self):
         made = judged([1.0, 2.0], [4.0, 6.0], Comparison("a | b", equal=True), speedup=3)
         assert cells(made) == [
-            "A", "5 inputs", "B", "a \\| b", "1.5 s", "5 s", "3.5 times faster (3 to 4)", "2",
-            "30 / 50 MB", "as asked", "yes",
-        ]  # fmt: skip
+            "A",
+            "5 inputs",
+            "B",
+            "a \\| b",
+            "1.5 s",
+            "5 s",
+            "3.5 times faster (3 to 4)",
+            "2",
+            "30 / 50 MB",
+            "as asked",
+            "yes",
+        ]
 
     def test_a_peer_that_is_missing(self):
         made = harness.missing("A", "5 inputs", "B", Target("fast"))

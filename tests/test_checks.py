@@ -6,22 +6,24 @@ from contextlib import nullcontext
 
 import pytest
 
-from utils import checks, models
-from utils.freshness import Status
-from utils.pipeline import plan, steps_named
-from utils.workspace import Workspace
+from utils.core.paths import Workspace
+from utils.networks import runtime
+from utils.plan import requests
+from utils.plan.freshness import Status
+from utils.plan.jobs import plan, steps_named
 
 
 @pytest.fixture
 def pooled(tmp_path):
     """The file of a network for digits that does not show which layer is its last hidden one."""
-    models.start(seed=0, threads=1)
+    runtime.start(seed=0, threads=1)
     import keras
 
     layers = [
-        keras.layers.Conv2D(10, 3, name="last"), keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Conv2D(10, 3, name="last"),
+        keras.layers.GlobalAveragePooling2D(),
         keras.layers.Softmax(),
-    ]  # fmt: skip
+    ]
     keras.Sequential([keras.Input((8, 8, 1)), *layers]).save(tmp_path / "pooled.keras")
     return tmp_path / "pooled.keras"
 
@@ -45,7 +47,7 @@ def test_a_layer_is_asked_for_where_it_is_traced(pooled, tmp_path, steps, layer,
     jobs = [job for job in everything if job.step in steps_named(steps)]
     refused = pytest.raises(ValueError, match=message) if message else nullcontext()
     with refused:
-        checks.inputs(everything, jobs, "content")
+        requests.inputs(everything, jobs, "content")
 
 
 @pytest.mark.parametrize(("layer", "fine"), [("last", True), ("conv_1", False), ("x", False)])
@@ -62,10 +64,13 @@ def test_a_layer_is_looked_for_in_the_network_that_is_there(
         known = job.name in before
         return Status(known, "up to date" if known else "has not run yet")
 
-    monkeypatch.setattr(checks, "status", status)
-    about = {"n_images": dict.fromkeys(("train", "val", "test"), 99), "image_shape": (8, 8, 1),
-             "class_names": list("0123456789")}  # fmt: skip
-    monkeypatch.setattr(checks, "describe", lambda *arguments: about)
+    monkeypatch.setattr(requests, "status", status)
+    about = {
+        "n_images": dict.fromkeys(("train", "val", "test"), 99),
+        "image_shape": (8, 8, 1),
+        "class_names": list("0123456789"),
+    }
+    monkeypatch.setattr(requests, "describe", lambda *arguments: about)
     jobs = [job for job in everything if job.step in steps_named(["2", "3"])]
     with nullcontext() if fine else pytest.raises(ValueError, match=f"no layer '{layer}'"):
-        checks.inputs(everything, jobs, "content")
+        requests.inputs(everything, jobs, "content")

@@ -19,12 +19,13 @@ from distributed import Client
 
 from tests.conftest import ROOT, run_all
 from tests.notebooks import make_job, printed, run_jobs
-from utils import cluster
-from utils.cluster import Cluster, ClusterError, ClusterLost
-from utils.freshness import status
-from utils.results import COST, read_results
-from utils.worker import Site, code_of
-from utils.workspace import Workspace, read_json
+from utils.core.files import read_json
+from utils.core.paths import Workspace
+from utils.plan.freshness import status
+from utils.retraining.results import COST, read_results
+from utils.runner import cluster
+from utils.runner.cluster import Cluster, ClusterError, ClusterLost
+from utils.runner.worker import Site, code_of
 
 
 class Dask:
@@ -60,8 +61,11 @@ class Dask:
         with open(self.folder / f"{kind}.log", "ab") as log:
             return subprocess.Popen(
                 [*command, "--scheduler-file", str(self.file)],
-                cwd=self.folder, env={**os.environ, **environment}, stdout=log, stderr=log,
-            )  # fmt: skip
+                cwd=self.folder,
+                env={**os.environ, **environment},
+                stdout=log,
+                stderr=log,
+            )
 
     @staticmethod
     def _wait(what, seconds=60):
@@ -262,7 +266,7 @@ def test_the_jobs_of_a_run_that_was_killed_end(tmp_path, dask):
     mark = tmp_path / "pid"
     script = (
         "from pathlib import Path\nfrom tests.notebooks import make_job, run_jobs\n"
-        "from utils.scheduling import Cluster\n"
+        "from utils.runner.scheduling import Cluster\n"
         f"job = make_job(Path({str(tmp_path)!r}), 'job', {LONG.format(mark=str(mark))!r})\n"
         f"run_jobs(job, cluster=Cluster(scheduler={dask.address!r}))"
     )
@@ -426,8 +430,10 @@ def test_curves_on_two_workers_one_of_them_killed_give_the_same_table(tmp_path, 
     command = [*options, "--workspace", tmp_path / "cluster", "--scheduler", dask.address]
     run = subprocess.Popen(
         [sys.executable, str(ROOT / "run_all.py"), *map(str, command), "--split-metrics"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     place = Workspace(tmp_path / "cluster")
     curves = [place.curve("digits", 0, 2, metric) for metric in ("dsa", "random")]
     dask._wait(lambda: any(curve.exists() for curve in curves), 300)

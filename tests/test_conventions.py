@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from utils import conventions, models
-from utils.activations import activations, predict
-from utils.conventions import (
+from utils.networks import conventions, files, runtime
+from utils.networks.activations import activations, predict
+from utils.networks.conventions import (
     OTHER,
     PIXEL_RANGES,
     Convention,
@@ -21,7 +21,7 @@ from utils.conventions import (
     shown,
     try_conventions,
 )
-from utils.graph import places
+from utils.networks.graph import places
 
 N_CLASSES = 12
 FOLDERS = [str(number) for number in range(N_CLASSES)]
@@ -29,7 +29,7 @@ FOLDERS = [str(number) for number in range(N_CLASSES)]
 
 @pytest.fixture(scope="module", autouse=True)
 def keras():
-    models.start()
+    runtime.start()
     import keras
 
     return keras
@@ -94,8 +94,15 @@ def test_layers_are_called_as_in_the_network_itself(keras, name):
     images, labels = images_of()
     own = network(keras, images, labels, "255")
     hidden = keras.layers.Dense(5, name="pixel_range")
-    own = keras.Sequential([keras.Input(images.shape[1:]), keras.layers.Flatten(), hidden,
-                            keras.layers.Dense(N_CLASSES)], name=name)  # fmt: skip
+    own = keras.Sequential(
+        [
+            keras.Input(images.shape[1:]),
+            keras.layers.Flatten(),
+            hidden,
+            keras.layers.Dense(N_CLASSES),
+        ],
+        name=name,
+    )
     model = in_front(own, "255", "bgr")
     traces = activations(model, images, "pixel_range")[0]
     expected = shown(images, "255", "bgr").reshape(len(images), -1) @ hidden.kernel.numpy()
@@ -154,8 +161,12 @@ def test_numbers_are_found_where_text_is_set(keras):
     images, labels = images_of()
     folders = sorted(FOLDERS)  # what step 0.0 made with class_order=text
     numbers = [folders.index(name) for name in FOLDERS]
-    trial = try_conventions(network(keras, images, labels, order=numbers), {"pillow": images},
-                            labels, orders_of(folders, N_CLASSES))  # fmt: skip
+    trial = try_conventions(
+        network(keras, images, labels, order=numbers),
+        {"pillow": images},
+        labels,
+        orders_of(folders, N_CLASSES),
+    )
     assert trial.given.class_order == "text" and trial.best.class_order == "number"
 
 
@@ -178,8 +189,9 @@ def test_another_way_of_resizing_is_found_with_other_pixel_values(keras):
     images, labels = images_of()
     other = np.random.default_rng(0).random(images.shape, np.float32)
     model = network(keras, images, labels, "255")
-    trial = try_conventions(model, {"pillow": other, "keras": images}, labels,
-                            orders_of(FOLDERS, N_CLASSES))  # fmt: skip
+    trial = try_conventions(
+        model, {"pillow": other, "keras": images}, labels, orders_of(FOLDERS, N_CLASSES)
+    )
     assert trial.best == ("255", "rgb", "number", "keras")
     with pytest.raises(ValueError, match="add --set resize=keras"):
         fitted(model, trial, FOLDERS)
@@ -250,10 +262,10 @@ def test_layers_in_front_do_what_is_shown(keras, tmp_path):
     for pixel_range, color_order in CONVENTIONS:
         model = network(keras, images, labels, pixel_range, color_order)
         path = tmp_path / "own.keras"
-        models.save(in_front(model, pixel_range, color_order), path)
+        files.save(in_front(model, pixel_range, color_order), path)
         given = shown(images, pixel_range, color_order)
         expected = model.predict(given, verbose=0)
-        got = models.load(path).predict(images, verbose=0)
+        got = files.load(path).predict(images, verbose=0)
         np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
@@ -266,8 +278,8 @@ def test_layers_keep_the_names_of_the_users_file(keras, tmp_path, pixel_range, c
     base = keras.Model(inner, layers.Conv2D(2, 3, name="conv")(inner), name="base")
     hidden = layers.Dense(4, "relu", name="hidden")(layers.Flatten()(base(inner)))
     model = keras.Model(inner, layers.Dense(N_CLASSES, "softmax")(hidden))
-    models.save(in_front(model, pixel_range, color_order), tmp_path / "own.keras")
-    behind = models.load(tmp_path / "own.keras")
+    files.save(in_front(model, pixel_range, color_order), tmp_path / "own.keras")
+    behind = files.load(tmp_path / "own.keras")
     assert list(places(behind)) == list(places(model))
     given = shown(images, pixel_range, color_order)
     for name in ("", "hidden", "base", "base/conv"):

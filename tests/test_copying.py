@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from tests.own_networks import CLASSES, IMAGES, LABELS, LAYERS, SHAPE, classifier, network
-from utils import models
-from utils.activations import predict
-from utils.copying import copy_of, in_float32, require_same
-from utils.retraining import RetrainingData, fresh_weights, retrain
-from utils.training import Trainer
+from utils.networks import files, runtime
+from utils.networks.activations import predict
+from utils.networks.copying import copy_of, in_float32, require_same
+from utils.networks.training import Trainer, fresh_weights
+from utils.retraining.curves import retrain
+from utils.retraining.inputs import RetrainingData
 
 HALF = "mixed precision"
 CONSTANT = {"normalization", "frozen", "nested"}  # have weights that a fresh start keeps
@@ -18,7 +19,7 @@ CONSTANT = {"normalization", "frozen", "nested"}  # have weights that a fresh st
 
 @pytest.fixture(scope="module", autouse=True)
 def keras():
-    models.start(seed=0, threads=1)
+    runtime.start(seed=0, threads=1)
     import keras
 
     return keras
@@ -41,8 +42,8 @@ def test_copy_file_and_start_compute_the_same(name, tmp_path):
     expected = outputs(model)
     assert np.ptp(expected, axis=0).max() > 1e-3  # images make a difference
     np.testing.assert_array_equal(outputs(copy_of(model, IMAGES)), expected)
-    models.save(model, tmp_path / "own.keras", IMAGES)
-    np.testing.assert_array_equal(outputs(models.load(tmp_path / "own.keras")), expected)
+    files.save(model, tmp_path / "own.keras", IMAGES)
+    np.testing.assert_array_equal(outputs(files.load(tmp_path / "own.keras")), expected)
     trainer = Trainer(model, IMAGES)
     tolerance = 5e-3 if name == HALF else 1e-5
     classes = predict(model, IMAGES).argmax(axis=1)
@@ -63,11 +64,18 @@ def test_point_0_is_the_original_model_and_the_kept_file_its_row(configuration, 
     options = {"order": np.arange(n if configuration == 3 else 2 * n), "data": data()}
     options |= {"points": 1, "batch_size": 8, "learning_rate": 0.01, "metric": "dsa"}
     before = (predict(model, IMAGES).argmax(axis=1) == LABELS).mean()
-    table = retrain(model, configuration, **options, epochs=20, keep_models="best",
-                    models_dir=tmp_path, clean_accuracy=before)  # fmt: skip
+    table = retrain(
+        model,
+        configuration,
+        **options,
+        epochs=20,
+        keep_models="best",
+        models_dir=tmp_path,
+        clean_accuracy=before,
+    )
     assert table["accuracy_clean"][0] == before
     assert table["accuracy_clean"][1] > (0.7 if configuration == 1 else before)  # it learns
-    kept = models.load(tmp_path / f"c{configuration}_dsa_p1.keras")
+    kept = files.load(tmp_path / f"c{configuration}_dsa_p1.keras")
     assert (predict(kept, IMAGES).argmax(axis=1) == LABELS).mean() == table["accuracy_clean"][1]
     other = before + 0.4 if before < 0.5 else before - 0.4
     with pytest.raises(
@@ -130,7 +138,7 @@ def test_a_file_that_computes_something_else_is_refused(keras, tmp_path):
     model = network("normalization")
     model.layers[2].mean = model.layers[2].mean + 1.0  # state that no weight holds
     with pytest.raises(ValueError, match=r"own\.keras, loaded again, computes something else"):
-        models.save(model, tmp_path / "own.keras")
+        files.save(model, tmp_path / "own.keras")
     with pytest.raises(ValueError, match="a copy of the model computes something else"):
         copy_of(model, IMAGES)
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.pictures import tree, write_folder
-from utils.datasets import describe, load_splits, read_raw, read_splits, save_splits, split
-from utils.raw.arrays import from_parts
-from utils.workspace import Workspace
+from utils.core.paths import Workspace
+from utils.data.arrays import describe, load_splits, save_splits
+from utils.data.raw.arrays import from_parts
+from utils.data.registry import read_raw, read_splits, split
 
 
 def colours(n=60, classes=3, seed=0):
@@ -93,8 +94,13 @@ def test_an_npz_file_of_the_users_own(tmp_path):
     read, _ = raw.read(np.arange(60), raw.found_shape())
     assert read.shape == (60, 6, 6, 3) and np.allclose(read, images / 255)
     assert raw.class_names == ["red", "green", "blue"]
-    np.savez(tmp_path / "b.npz", x_train=images[:40, ..., 0], y_train=labels[:40],
-             x_test=images[40:, ..., 0], y_test=labels[40:, None])  # fmt: skip
+    np.savez(
+        tmp_path / "b.npz",
+        x_train=images[:40, ..., 0],
+        y_train=labels[:40],
+        x_test=images[40:, ..., 0],
+        y_test=labels[40:, None],
+    )
     raw = read_raw("mine", tmp_path / "b.npz")
     assert raw.found_shape() == (6, 6, 1)
     assert split("mine", raw).sizes == {"train": 31, "val": 9, "test": 20}

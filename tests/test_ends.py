@@ -16,18 +16,18 @@ from tests.own_networks import (
     classifier,
     model_of,
 )
-from utils import models
-from utils.activations import activations, predict
-from utils.attacks import pgd
-from utils.copying import copy_of
-from utils.ends import end_of, gives_probabilities, logits_of
-from utils.own_model import read_own_model
-from utils.training import Trainer
+from utils.attacks.norm_ball import pgd
+from utils.networks import runtime
+from utils.networks.activations import activations, predict
+from utils.networks.copying import copy_of
+from utils.networks.ends import end_of, gives_probabilities, logits_of
+from utils.networks.own import read_own_model
+from utils.networks.training import Trainer
 
 
 @pytest.fixture(scope="module", autouse=True)
 def keras():
-    models.start(seed=0, threads=1)
+    runtime.start(seed=0, threads=1)
     import keras
 
     return keras
@@ -120,8 +120,11 @@ def test_traces_of_layers_within_nested_networks(keras, name, neurons):
     else:
         expected = 2 * IMAGES.reshape(40, -1) if name == "scale" else probabilities
     np.testing.assert_allclose(traces, expected, rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match=r"no layer 'conv'; do you mean 'base/conv'\?; it has .*"
-                                         r"scale, base, base/conv"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=r"no layer 'conv'; do you mean 'base/conv'\?; it has .*"
+        r"scale, base, base/conv",
+    ):
         activations(model, IMAGES, "conv")
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from tests.conftest import ROOT, run_all
 from tests.notebooks import make_job, printed, run_jobs
-from utils import environment, worker
+from utils.core.paths import Workspace
 from utils.plotting import style
-from utils.workspace import Workspace
+from utils.runner import environment, worker
 
 HOSTILE_HOME = {
     ".keras/keras.json": json.dumps(
@@ -77,9 +77,13 @@ def hostile(home):
 def python(script, **variables):
     """Run a script in a process of its own; return what it printed."""
     result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, text=True, check=False,
-        capture_output=True, env={**os.environ, **variables},
-    )  # fmt: skip
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        text=True,
+        check=False,
+        capture_output=True,
+        env={**os.environ, **variables},
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
@@ -122,7 +126,7 @@ def save_weights(place, path):
     """The original model's weights in a file that holds no times."""
     python(
         f"""
-        import numpy, utils.models as models
+        import numpy, utils.networks.architectures as models
         models.start()
         model = models.load({str(place.original_model("digits", 0))!r})
         numpy.savez({str(path)!r}, *model.get_weights())
@@ -162,11 +166,22 @@ def refuse(network, environment):
 
 def test_what_is_taken_is_a_list():
     given = {
-        "HTTPS_PROXY": "p", "CUDA_VISIBLE_DEVICES": "1", "TMPDIR": "/t", "KAGGLE_KEY": "k",
-        "LC_TIME": "de_DE", "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": "/ca.pem", "PATH": "/bin",
-    }  # fmt: skip
-    others = {"PYTHONPATH": "/x", "TF_DETERMINISTIC_OPS": "0", "DASK_TEMPORARY_DIRECTORY": "/x",
-              "KERAS_HOME": "/x", "MKL_CBWR": "AVX2", "NUMEXPR_MAX_THREADS": "2"}  # fmt: skip
+        "HTTPS_PROXY": "p",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "TMPDIR": "/t",
+        "KAGGLE_KEY": "k",
+        "LC_TIME": "de_DE",
+        "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": "/ca.pem",
+        "PATH": "/bin",
+    }
+    others = {
+        "PYTHONPATH": "/x",
+        "TF_DETERMINISTIC_OPS": "0",
+        "DASK_TEMPORARY_DIRECTORY": "/x",
+        "KERAS_HOME": "/x",
+        "MKL_CBWR": "AVX2",
+        "NUMEXPR_MAX_THREADS": "2",
+    }
     assert environment.cleaned(given | others) == given | environment.OWN
     assert environment.cleaned(environment.cleaned(given)) == environment.cleaned(given)
     readme = (ROOT / "README.md").read_text()
@@ -178,12 +193,14 @@ def test_a_run_starts_over_once_only(tmp_path):
     site = tmp_path / "sitecustomize.py"
     site.write_text("import os\nos.environ['SET_WHENEVER_PYTHON_STARTS'] = '1'")
     script = (
-        "import os, runpy, sys\nfrom utils.environment import start_over\nstart_over()\n"
+        "import os, runpy, sys\nfrom utils.runner.environment import start_over\nstart_over()\n"
         "print(os.getpid(), sorted(n for n in os.environ if n.startswith(('SET_', 'RUN_'))))"
     )
     path = tmp_path / "script.py"
-    path.write_text(f"import sys, os\nsys.path.insert(0, {str(ROOT)!r})\n"
-                    f"os.environ['SET_WHENEVER_PYTHON_STARTS'] = '1'\n{script}")  # fmt: skip
+    path.write_text(
+        f"import sys, os\nsys.path.insert(0, {str(ROOT)!r})\n"
+        f"os.environ['SET_WHENEVER_PYTHON_STARTS'] = '1'\n{script}"
+    )
     process = subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True)
     said, _ = process.communicate(timeout=30)
     assert said.split(maxsplit=1) == [str(process.pid), "[]\n"]
@@ -191,7 +208,7 @@ def test_a_run_starts_over_once_only(tmp_path):
 
 DASK = """
     import os
-    from utils.dask_defaults import use_defaults
+    from utils.runner.dask_defaults import use_defaults
     use_defaults({own})
     import dask, distributed
     names = ("distributed.dashboard.link", "distributed.scheduler.preload", "temporary-directory",
@@ -273,14 +290,14 @@ def test_figures_do_not_heed_a_matplotlibrc(tmp_path, settings):
     files = []
     for name, given in {"plain": {}, "set": settings}.items():
         with mpl.rc_context(given):
-            files.append([p.read_bytes() for p in style.save(draw(), tmp_path, name)])
+            files.append([p.read_bytes() for p in style.save_figure(draw(), tmp_path, name)])
             plt.close("all")
     assert files[0] == files[1]
 
 
 def test_energy_does_not_heed_a_configuration_file(tmp_path):
     script = """
-        from utils.energy import EnergyTracker
+        from utils.machine.energy import EnergyTracker
         tracker = EnergyTracker("ESP")
         print(tracker.method, tracker._tracker._conf["pue"], tracker._tracker._conf["wue"])
     """

@@ -11,13 +11,15 @@ import psutil
 import pytest
 
 from tests.notebooks import make_job, run_jobs
-from utils.cluster import Cluster
-from utils.freshness import status
-from utils.provenance import facts
-from utils.reporting import _how_made, write_index
-from utils.resources import Usage
-from utils.scheduling import Outcome
-from utils.workspace import Workspace, read_json, write_json
+from utils.core.files import read_json, write_json
+from utils.core.paths import Workspace
+from utils.machine.meter import Usage
+from utils.machine.provenance import facts
+from utils.plan.freshness import status
+from utils.plan.records import Outcome
+from utils.reports.index import write_index
+from utils.reports.pages import _how_made
+from utils.runner.cluster import Cluster
 
 WRITE = "from pathlib import Path\nPath(workspace, '{0}').write_text(str(value))"
 

@@ -17,13 +17,29 @@ import pytest
 
 from tests.conftest import ROOT, run_all
 from tests.notebooks import make_job, run_jobs
-from utils.freshness import status
-from utils.lock import Lock, Locked
-from utils.results import COST, read_results
-from utils.workspace import Workspace, atomic, read_json
+from utils.core.files import atomic, read_json
+from utils.core.paths import Workspace
+from utils.plan.freshness import status
+from utils.retraining.results import COST, read_results
+from utils.runner.lock import Lock, Locked
 
-OPTIONS = ["--preset", "smoke", "--configurations", "2", "--metrics", "dsa", "random",
-           "--set", "points=6", "n_images=600", "--steps", "0", "1", "2", "3"]  # fmt: skip
+OPTIONS = [
+    "--preset",
+    "smoke",
+    "--configurations",
+    "2",
+    "--metrics",
+    "dsa",
+    "random",
+    "--set",
+    "points=6",
+    "n_images=600",
+    "--steps",
+    "0",
+    "1",
+    "2",
+    "3",
+]
 """A run with two curves of six points."""
 
 
@@ -155,7 +171,7 @@ def test_a_second_run_in_a_workspace_is_refused_until_the_first_is_dead(tmp_path
             Lock(workspace).__enter__()
         assert read_json(lock.mark)["run"] == lock.run_id
     code = (
-        "import time\nfrom utils.lock import Lock\nfrom utils.workspace import Workspace\n"
+        "import time\nfrom utils.runner.lock import Lock\nfrom utils.core.paths import Workspace\n"
         f"with Lock(Workspace({str(tmp_path)!r})):\n"
         "    print('taken', flush=True)\n    time.sleep(600)"
     )

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from tests.notebooks import make_job, printed, run_jobs
-from utils import forkserver, worker
-from utils.workspace import ROOT
+from utils.core.paths import ROOT
+from utils.runner import forkserver, worker
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux")
 MESSAGE = pickle.dumps(("not a job",))
@@ -34,7 +34,8 @@ def test_kernels_are_fresh_and_have_libraries_but_nothing_of_the_project(tmp_pat
         "import os, sys, random, numpy as np\n"
         "print(os.getpid(), sys.argv[0], 'pandas' in sys.modules, sys.executable)\n"
         "print(random.random(), np.random.random())\n"
-        "print([m for m in sys.modules if m.startswith('utils.') and m != 'utils.own_kernel'])"
+        "ours = {'utils.runner', 'utils.runner.own_kernel'}\n"
+        "print([m for m in sys.modules if m.startswith('utils.') and m not in ours])"
     )
     jobs = [make_job(tmp_path, name, look) for name in ("one", "two")]
     jobs[0].workspace.root.mkdir()
@@ -161,7 +162,7 @@ def test_a_server_that_is_gone_raises_an_error(server, tmp_path):
 
 def test_the_server_ends_with_its_client():
     code = (
-        "import os, time\nfrom utils.forkserver import ForkServer\n"
+        "import os, time\nfrom utils.runner.forkserver import ForkServer\n"
         "print(ForkServer(network=False)._process.pid, flush=True)\ntime.sleep(60)"
     )
     client = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)

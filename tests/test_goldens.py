@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.pipeline import STEPS
+from utils.plan.jobs import STEPS
 
 GOLDENS = Path(__file__).parent / "goldens"
 
@@ -15,9 +15,10 @@ GOLDENS = Path(__file__).parent / "goldens"
 def sources(path):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     return [
-        "".join(cell["source"]) for cell in cells
+        "".join(cell["source"])
+        for cell in cells
         if "injected-parameters" not in cell["metadata"].get("tags", [])
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda s: s.id)

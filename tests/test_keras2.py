@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from utils import models
-from utils.keras2 import in_new_terms, is_meant
+from utils.networks import files, runtime
+from utils.networks.keras2 import in_new_terms, is_meant
 
 IMAGES = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an 
 
 @pytest.fixture(scope="module", autouse=True)
 def keras():
-    models.start(seed=0, threads=1)
+    runtime.start(seed=0, threads=1)
     import keras
 
     return keras
@@ -53,13 +53,16 @@ def test_settings_that_were_never_used_are_left_out(keras, tmp_path, kind, more)
         found["config"] |= {"groups": 1, **more}
 
     as_of_keras2(tmp_path / "own.h5", change)
-    np.testing.assert_array_equal(models.load(tmp_path / "own.h5")(IMAGES), model(IMAGES))
+    np.testing.assert_array_equal(files.load(tmp_path / "own.h5")(IMAGES), model(IMAGES))
 
 
 def operation(name, function, source, **options):
-    return {"class_name": "TFOpLambda", "name": name,
-            "config": {"name": name, "trainable": True, "dtype": "float32", "function": function},
-            "inbound_nodes": [[source, 0, 0, {"name": None, **options}]]}  # fmt: skip
+    return {
+        "class_name": "TFOpLambda",
+        "name": name,
+        "config": {"name": name, "trainable": True, "dtype": "float32", "function": function},
+        "inbound_nodes": [[source, 0, 0, {"name": None, **options}]],
+    }
 
 
 OPERATIONS = {
@@ -86,7 +89,7 @@ def test_operations_with_a_number_become_layers(keras, tmp_path, function):
     as_of_keras2(tmp_path / "own.h5", change)
     changed = OPERATIONS[function](IMAGES).astype(np.float32)
     expected = dense(changed.reshape(4, -1))
-    found = models.load(tmp_path / "own.h5")(IMAGES, training=False)
+    found = files.load(tmp_path / "own.h5")(IMAGES, training=False)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -103,7 +106,7 @@ def test_other_operations_are_left_as_they_are(options):
 
 def refused(path):
     with pytest.raises(ValueError) as error:
-        models.load(path)
+        files.load(path)
     text = str(error.value)
     assert "\n" not in text and len(text) < 700 and f"{path} was written by Keras 2.15.0" in text
     return text

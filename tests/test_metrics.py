@@ -8,12 +8,12 @@ from scipy.stats import entropy, gaussian_kde
 from sklearn.covariance import ledoit_wolf_shrinkage
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from utils.metrics import METRICS, score_all
-from utils.metrics.checks import CHUNK_BYTES
 from utils.metrics.coverage import neuron_coverage
 from utils.metrics.kde import _ledoit_wolf, fitting_threads
 from utils.metrics.neighbours import Points, nearest, power_of_two_scale
+from utils.metrics.registry import METRICS, score_all
 from utils.metrics.surprise import dsa, lsa
+from utils.metrics.traces import CHUNK_BYTES
 from utils.metrics.uncertainty import deepgini, softmax_entropy
 
 
@@ -210,8 +210,8 @@ def test_dsa_of_crowded_traces_equals_the_double_loop(kind, dtype):
 @pytest.mark.parametrize("kind", ["", *CROWDS])
 @pytest.mark.parametrize("limit", [600, 5000, CHUNK_BYTES])
 def test_nearest_finds_the_first_of_the_nearest(kind, limit, monkeypatch):
-    monkeypatch.setattr("utils.metrics.checks.CHUNK_BYTES", limit)
-    monkeypatch.setattr("utils.metrics.neighbours.CHUNK_BYTES", limit)
+    monkeypatch.setattr("utils.metrics.traces.CHUNK_BYTES", limit)
+    monkeypatch.setattr("utils.metrics.traces.CHUNK_BYTES", limit)
     train, _, _, _ = crowded(kind, n_train=120)
     train[60:] = train[np.random.default_rng(1).integers(60, size=60)]  # copies, some several
     centre = train.mean(axis=0)
@@ -360,9 +360,12 @@ def test_lsa_leaves_out_neurons_that_hardly_vary():
     still = [0.5 + 0.002 * rng.normal(size=(len(x), 1)) for x in (train, traces)]  # var 4e-6
     notes = []
     scores = lsa(
-        np.hstack([train, still[0]]), train_classes, np.hstack([traces, still[1]]), classes,
+        np.hstack([train, still[0]]),
+        train_classes,
+        np.hstack([traces, still[1]]),
+        classes,
         notes=notes,
-    )  # fmt: skip
+    )
     np.testing.assert_allclose(scores, lsa(train, train_classes, traces, classes), rtol=1e-12)
     assert notes == ["1 of 7 neurons left out (training variance below 1e-05)"]
 
@@ -504,8 +507,8 @@ def test_chunks_do_not_change_scores(metric, monkeypatch):
     data = clusters()
     whole = metric(*data)
     for size in (1, 4096, 20000):
-        monkeypatch.setattr("utils.metrics.checks.CHUNK_BYTES", size)
-        monkeypatch.setattr("utils.metrics.neighbours.CHUNK_BYTES", size)
+        monkeypatch.setattr("utils.metrics.traces.CHUNK_BYTES", size)
+        monkeypatch.setattr("utils.metrics.traces.CHUNK_BYTES", size)
         monkeypatch.setattr("utils.metrics.neighbours.BLOCK_ROWS", 7)
         np.testing.assert_allclose(metric(*data), whole, rtol=1e-12)
 

@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import pytest
 
-from utils import models
-from utils.model_files import _check, load
-from utils.own_model import read_own_model
+from utils.networks import runtime
+from utils.networks.files import _check, load
+from utils.networks.own import read_own_model
 
 WEIGHTS = "model.weights.h5"
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an 
 
 @pytest.fixture(scope="module")
 def keras():
-    models.start(seed=0, threads=1)
+    runtime.start(seed=0, threads=1)
     import keras
 
     return keras
@@ -251,9 +251,13 @@ def test_models_that_are_built_late_are_counted(path):
 def test_what_fails_on_a_few_images_is_refused(keras, tmp_path):
     layers = keras.layers
     model = keras.Sequential(
-        [keras.Input((8, 8, 1)), layers.ZeroPadding2D(10**6), layers.GlobalMaxPooling2D(),
-         layers.Dense(3)]
-    )  # fmt: skip
+        [
+            keras.Input((8, 8, 1)),
+            layers.ZeroPadding2D(10**6),
+            layers.GlobalMaxPooling2D(),
+            layers.Dense(3),
+        ]
+    )
     model.save(tmp_path / "own.keras")
     with pytest.raises(ValueError, match=r"own\.keras fails on a few images \("):
         read_own_model(tmp_path / "own.keras", (8, 8, 1), 3)

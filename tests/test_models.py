@@ -7,29 +7,39 @@ import time
 import numpy as np
 import pytest
 
-from utils import models
-from utils.ends import logits_of
-from utils.workspace import ROOT
+from utils.core.paths import ROOT
+from utils.networks import architectures, files, runtime
+from utils.networks.ends import logits_of
 
 
 @pytest.fixture(scope="module", autouse=True)
 def keras():
-    models.start(seed=0, threads=1)
+    runtime.start(seed=0, threads=1)
     import keras
 
     return keras
 
 
 def test_mnist_layers_and_parameters():
-    model = models.build(models.ARCHITECTURES["mnist"], (28, 28, 1), 10)
+    model = architectures.build(architectures.ARCHITECTURES["mnist"], (28, 28, 1), 10)
     assert [type(layer).__name__ for layer in model.layers] == [
-        "Conv2D", "Conv2D", "MaxPooling2D", "Dropout", "Flatten", "Dense", "Dropout", "Dense",
-    ]  # fmt: skip
+        "Conv2D",
+        "Conv2D",
+        "MaxPooling2D",
+        "Dropout",
+        "Flatten",
+        "Dense",
+        "Dropout",
+        "Dense",
+    ]
     # Kernel and bias: 3*3*1*32 + 32 = 320; 3*3*32*64 + 64 = 18,496; 14*14*64 = 12,544 values go
     # into 128 neurons: 12,544*128 + 128 = 1,605,760; 128*10 + 10 = 1,290. Together 1,625,866.
     assert [layer.count_params() for layer in model.layers if layer.weights] == [
-        320, 18496, 1605760, 1290,
-    ]  # fmt: skip
+        320,
+        18496,
+        1605760,
+        1290,
+    ]
     assert model.count_params() == 1625866
     assert model.layers[3].rate == 0.25 and model.layers[6].rate == 0.5
     assert type(model.optimizer).__name__ == "RMSprop"
@@ -42,7 +52,8 @@ def test_mnist_layers_and_parameters():
      ("own", (64, 40, 3), 30)],
 )  # fmt: skip
 def test_every_data_set_has_a_network_that_fits(dataset, shape, classes):
-    model = models.build(models.architecture_for(dataset, shape, classes), shape, classes)
+    architecture = architectures.architecture_for(dataset, shape, classes)
+    model = architectures.build(architecture, shape, classes)
     probabilities = model(np.zeros((2, *shape), np.float32)).numpy()
     assert probabilities.shape == (2, classes)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
@@ -50,7 +61,7 @@ def test_every_data_set_has_a_network_that_fits(dataset, shape, classes):
 
 def test_seed_alone_fixes_weights_and_dropout(keras):
     def trained(seed):
-        model = models.build("4 P D.5 | 8 D.5", (8, 8, 1), 3, seed=seed)
+        model = architectures.build("4 P D.5 | 8 D.5", (8, 8, 1), 3, seed=seed)
         rng = np.random.default_rng(0)
         images, labels = rng.random((32, 8, 8, 1), dtype=np.float32), rng.integers(3, size=32)
         begin = model.get_weights()
@@ -59,7 +70,7 @@ def test_seed_alone_fixes_weights_and_dropout(keras):
 
     first = trained(1)
     keras.utils.set_random_seed(99)  # neither this nor another model may matter
-    models.build("4 | 4", (8, 8, 1), 3, seed=5)
+    architectures.build("4 | 4", (8, 8, 1), 3, seed=5)
     second, other = trained(1), trained(2)
     for one, two in zip(first[0] + first[1], second[0] + second[1], strict=True):
         np.testing.assert_array_equal(one, two)
@@ -73,7 +84,7 @@ def test_seed_alone_fixes_weights_and_dropout(keras):
 )  # fmt: skip
 def test_architecture_errors(architecture, message):
     with pytest.raises(ValueError, match=message):
-        models.build(architecture, (8, 8, 1), 3)
+        architectures.build(architecture, (8, 8, 1), 3)
 
 
 def ending(keras, kind):
@@ -82,7 +93,7 @@ def ending(keras, kind):
         "dense": [keras.layers.Dense(3, activation="softmax")],
         "activation": [keras.layers.Dense(3), keras.layers.Activation("softmax")],
         "layer": [keras.layers.Dense(3), keras.layers.Softmax()],
-        "nested": [models.build("| 5", (4, 4, 1), 3)],
+        "nested": [architectures.build("| 5", (4, 4, 1), 3)],
         "logits": [keras.layers.Dense(3)],
         "sigmoid": [keras.layers.Dense(3, activation="sigmoid")],
     }
@@ -124,42 +135,43 @@ def test_logits_of_refuses_what_it_cannot_read(keras):
 
 
 def test_save_and_load_give_the_same_model(tmp_path):
-    model = models.build("4 P | 8 D.5", (8, 8, 1), 3)
+    model = architectures.build("4 P | 8 D.5", (8, 8, 1), 3)
     images = np.random.default_rng(0).random((4, 8, 8, 1), np.float32)
-    models.save(model, tmp_path / "folder" / "model.keras")
+    files.save(model, tmp_path / "folder" / "model.keras")
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["model.keras"]
-    again = models.load(tmp_path / "folder" / "model.keras")
+    again = files.load(tmp_path / "folder" / "model.keras")
     np.testing.assert_array_equal(again(images).numpy(), model(images).numpy())
-    assert models.compile_model(again).optimizer is not None
+    assert architectures.compile_model(again).optimizer is not None
 
 
 def test_load_refuses_unsafe_and_broken_files(keras, tmp_path):
     unsafe = keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: 2 * x)])
     unsafe.save(tmp_path / "unsafe.keras")
     with pytest.raises(ValueError, match="cannot be loaded safely"):
-        models.load(tmp_path / "unsafe.keras")
+        files.load(tmp_path / "unsafe.keras")
     (tmp_path / "broken.keras").write_text("no zip file")
     with pytest.raises(ValueError, match=r"expected a \.keras or \.h5 file"):
-        models.load(tmp_path / "broken.keras")
+        files.load(tmp_path / "broken.keras")
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        models.load(tmp_path / "none.keras")
+        files.load(tmp_path / "none.keras")
     with pytest.raises(ValueError, match=r"ending in \.keras"):
-        models.save(unsafe, tmp_path / "model.h5")
+        files.save(unsafe, tmp_path / "model.h5")
 
 
 def test_start_warns_when_threads_can_no_longer_change():
-    models.start(threads=1)
-    np.asarray(models.build("| 4", (2, 2, 1), 2)(np.zeros((1, 2, 2, 1), np.float32)))
+    runtime.start(threads=1)
+    np.asarray(architectures.build("| 4", (2, 2, 1), 2)(np.zeros((1, 2, 2, 1), np.float32)))
     with pytest.warns(RuntimeWarning, match="already runs with"):
-        models.start(threads=7)
+        runtime.start(threads=7)
     with pytest.raises(ValueError, match="threads: expected at least 1"):
-        models.start(threads=0)
+        runtime.start(threads=0)
 
 
 def test_start_is_quiet_and_importing_is_cheap():
     code = (
-        "import sys, utils.attacks, utils.models; assert 'tensorflow' not in sys.modules; "
-        "assert 'keras' not in sys.modules; utils.models.start()"
+        "import sys, utils.attacks, utils.networks.runtime; "
+        "assert 'tensorflow' not in sys.modules; "
+        "assert 'keras' not in sys.modules; utils.networks.runtime.start()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -167,7 +179,8 @@ def test_start_is_quiet_and_importing_is_cheap():
 
 def test_equal_models_give_equal_files(tmp_path):
     for name in ("a", "b"):
-        models.save(models.build("4 P | 8 D.5", (8, 8, 1), 3, seed=1), tmp_path / f"{name}.keras")
+        model = architectures.build("4 P | 8 D.5", (8, 8, 1), 3, seed=1)
+        files.save(model, tmp_path / f"{name}.keras")
         time.sleep(2.1)  # the dates in a zip archive are even seconds
     assert (tmp_path / "a.keras").read_bytes() == (tmp_path / "b.keras").read_bytes()
-    assert models.load(tmp_path / "a.keras").count_params() > 0
+    assert files.load(tmp_path / "a.keras").count_params() > 0

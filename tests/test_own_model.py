@@ -5,19 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from utils import models
-from utils.activations import activations, predict
-from utils.conventions import shown
-from utils.own_model import read_own_model
-from utils.retraining import fresh_weights
-from utils.training import Trainer
+from utils.networks import files, runtime
+from utils.networks.activations import activations, predict
+from utils.networks.conventions import shown
+from utils.networks.own import read_own_model
+from utils.networks.training import Trainer, fresh_weights
 
 IMAGES = np.random.default_rng(0).random((12, 8, 8, 1), np.float32)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def keras():
-    models.start(seed=0, threads=1)
+    runtime.start(seed=0, threads=1)
     import keras
 
     return keras
@@ -118,9 +117,21 @@ def bad_models(keras, layers):
     }
 
 
-CASES = ["smaller images", "colour images", "both", "not square", "five channels", "classes",
-         "a vector", "two inputs", "two outputs", "sigmoid", "colour images of any size",
-         "whole numbers", "code"]  # fmt: skip
+CASES = [
+    "smaller images",
+    "colour images",
+    "both",
+    "not square",
+    "five channels",
+    "classes",
+    "a vector",
+    "two inputs",
+    "two outputs",
+    "sigmoid",
+    "colour images of any size",
+    "whole numbers",
+    "code",
+]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -202,7 +213,7 @@ def test_suffixes_in_any_case(keras, tmp_path, suffix):
     model = residual(keras)
     lower = saved(model, tmp_path / f"own{suffix.lower()}")
     path = lower.rename(tmp_path / f"mine{suffix}")
-    np.testing.assert_array_equal(models.load(path)(IMAGES), model(IMAGES))
+    np.testing.assert_array_equal(files.load(path)(IMAGES), model(IMAGES))
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import papermill
 import pytest
 
-from utils.parameters import (
+from utils.plan.jobs import STEPS
+from utils.plan.parameters import (
     PRESETS,
     RULES,
     ParameterError,
@@ -17,7 +18,6 @@ from utils.parameters import (
     settings,
     template_parameters,
 )
-from utils.pipeline import STEPS
 
 KNOWN = all_parameters(step.path for step in STEPS)
 
@@ -102,9 +102,11 @@ def test_bad_values_are_explained(text, message):
 def test_variants_change_one_setting_each():
     found = parse_variants(["epsilon=0.1,2e-1", "layer=conv_1", "epsilon=0.3"], KNOWN, {})
     assert found == {
-        "epsilon-0.1": {"epsilon": 0.1}, "epsilon-0.2": {"epsilon": 0.2},
-        "layer-conv_1": {"layer": "conv_1"}, "epsilon-0.3": {"epsilon": 0.3},
-    }  # fmt: skip
+        "epsilon-0.1": {"epsilon": 0.1},
+        "epsilon-0.2": {"epsilon": 0.2},
+        "layer-conv_1": {"layer": "conv_1"},
+        "epsilon-0.3": {"epsilon": 0.3},
+    }
     for name in found:
         assert check("variants", [name], list) == [name]
 

@@ -9,11 +9,11 @@ import sys
 import pytest
 
 from tests.conftest import run_all
-from utils import checks
-from utils.parameters import ParameterError
-from utils.pipeline import plan, steps_named
-from utils.reporting import links_between
-from utils.workspace import ROOT, Workspace
+from utils.core.paths import ROOT, Workspace
+from utils.plan import requests
+from utils.plan.jobs import plan, steps_named
+from utils.plan.parameters import ParameterError
+from utils.reports.pages import links_between
 
 
 def jobs_for(tmp_path, **changes):
@@ -75,8 +75,9 @@ def test_settings_reach_only_templates_that_know_them(tmp_path):
 def test_networks_are_kept_by_the_job_that_retrains_them(tmp_path):
     metrics = {"digits": {"metrics": ["dsa", "nc"]}}
     models = [f"models/digits/seed-0/c2_{m}_p*.keras" for m in ("dsa", "nc")]
-    (alone,) = [j for j in jobs_for(tmp_path, configurations=[2], settings=metrics)
-                if j.step.id == "3-4.1"]  # fmt: skip
+    (alone,) = [
+        j for j in jobs_for(tmp_path, configurations=[2], settings=metrics) if j.step.id == "3-4.1"
+    ]
     assert set(models) <= set(alone.outputs)
     jobs = jobs_for(tmp_path, configurations=[2], settings=metrics, split_metrics=True)
     *parts, joining = [job for job in jobs if job.step.id == "3-4.1"]
@@ -87,13 +88,18 @@ def test_networks_are_kept_by_the_job_that_retrains_them(tmp_path):
 
 
 def test_where_no_network_is_kept_none_is_attacked(tmp_path):
-    jobs = jobs_for(tmp_path, datasets=["digits", "mine"],
-                    settings={"digits": {"keep_models": "none"}})  # fmt: skip
+    jobs = jobs_for(
+        tmp_path, datasets=["digits", "mine"], settings={"digits": {"keep_models": "none"}}
+    )
     assert {job.dataset for job in jobs if job.step.id == "4.2"} == {"mine"}
-    assert not any(".keras" in o for j in jobs if j.dataset == "digits" and j.step.id == "3-4.1"
-                   for o in j.outputs)  # fmt: skip
+    assert not any(
+        ".keras" in o
+        for j in jobs
+        if j.dataset == "digits" and j.step.id == "3-4.1"
+        for o in j.outputs
+    )
     with pytest.raises(ParameterError, match=r"--steps: 4.2 attacks .* keep_models is none"):
-        checks.inputs(jobs, [], "content")
+        requests.inputs(jobs, [], "content")
 
 
 @pytest.mark.parametrize("split_metrics", [False, True])
@@ -112,9 +118,7 @@ def test_what_was_made_of_networks_that_go_goes_too(tmp_path, keep, split_metric
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
     settings["digits"]["keep_models"] = keep
-    jobs = jobs_for(
-        tmp_path, configurations=[2], settings=settings, split_metrics=split_metrics
-    )
+    jobs = jobs_for(tmp_path, configurations=[2], settings=settings, split_metrics=split_metrics)
     for job in jobs:
         job.remove_outdated()
     assert {path.exists() for path in paths} == {keep != "none"}
@@ -122,8 +126,18 @@ def test_what_was_made_of_networks_that_go_goes_too(tmp_path, keep, split_metric
 
 
 def test_networks_no_longer_kept_do_not_stop_the_comparison(tmp_path):
-    options = ["--preset", "smoke", "--configurations", 3, "--metrics", "random",
-               "--attacks", "fgsm", "--workspace", tmp_path]  # fmt: skip
+    options = [
+        "--preset",
+        "smoke",
+        "--configurations",
+        3,
+        "--metrics",
+        "random",
+        "--attacks",
+        "fgsm",
+        "--workspace",
+        tmp_path,
+    ]
     assert run_all(*options).returncode == 0
     fresh = Workspace(tmp_path).fresh_attack("digits", 0, 3)
     assert fresh.exists()
@@ -161,7 +175,7 @@ def here(tmp_path, monkeypatch):
     ],
 )
 def test_the_path_of_a_model_may_hold_an_equals_sign(here, text, path):
-    found = checks.paths_of("--model", [text], ["digits"], unnamed=True)
+    found = requests.paths_of("--model", [text], ["digits"], unnamed=True)
     assert found == {"digits": str(here / path)}
 
 
@@ -177,7 +191,7 @@ def test_the_path_of_a_model_may_hold_an_equals_sign(here, text, path):
 )
 def test_what_else_an_equals_sign_may_mean_is_said(here, text, datasets, message):
     with pytest.raises(ParameterError, match=re.escape(message)):
-        checks.paths_of("--model", [text], datasets, unnamed=True)
+        requests.paths_of("--model", [text], datasets, unnamed=True)
 
 
 def test_variants_repeat_the_run_up_to_retraining_and_are_compared(tmp_path):

@@ -13,17 +13,27 @@ import pandas as pd
 import pytest
 
 from utils import plotting
-from utils.metrics import METRICS
-from utils.outcomes import pack
+from utils.metrics.registry import METRICS
 from utils.plotting import fonts
-from utils.statistics import (
-    compare_pairs,
-    rank_test,
-    recommend,
-    summarise,
-    summarise_runs,
-    summarise_variants,
+from utils.plotting.adversarial import (
+    adversarial_examples,
+    attack_accuracy,
+    attack_norms,
+    fresh_accuracy,
 )
+from utils.plotting.curves import all_curves, resource_curves, retraining_curves
+from utils.plotting.evidence import critical_differences, differences_to_random
+from utils.plotting.images import class_counts, image_grid
+from utils.plotting.networks import confusion_matrix, training_history
+from utils.plotting.scores import first_picks, rank_correlation, score_distributions
+from utils.plotting.sensitivity import sensitivity
+from utils.plotting.style import STYLE, metric_style, save_figure
+from utils.plotting.tradeoffs import comparison, pareto
+from utils.retraining.outcomes import pack
+from utils.statistics.advice import recommend
+from utils.statistics.sensitivity import summarise_variants
+from utils.statistics.significance import compare_pairs, rank_test
+from utils.statistics.summaries import summarise, summarise_runs
 
 mpl.use("Agg")
 
@@ -87,50 +97,50 @@ def legend(figure):
 
 
 def test_every_metric_has_its_own_colour_and_marker():
-    looks = [plotting.metric_style(metric) for metric in METRICS]
+    looks = [metric_style(metric) for metric in METRICS]
     assert len({look["color"] for look in looks}) == len(looks)
     assert len({look["marker"] for look in looks}) == len(looks)
-    random = plotting.metric_style("random")
+    random = metric_style("random")
     assert random["linestyle"] == "--"
     assert len(set(mpl.colors.to_rgb(random["color"]))) == 1  # grey
-    assert plotting.metric_style("mine") == plotting.metric_style("mine")
+    assert metric_style("mine") == metric_style("mine")
 
 
 def test_global_settings_are_left_alone():
     before = dict(mpl.rcParams)
-    plotting.class_counts({"training": [1, 2]}, ["a", "b"])
+    class_counts({"training": [1, 2]}, ["a", "b"])
     assert dict(mpl.rcParams) == before
 
 
 def test_many_figures_give_no_warning(recwarn):
     for _ in range(21):
-        plotting.image_grid(np.zeros((1, 2, 2, 1)))
+        image_grid(np.zeros((1, 2, 2, 1)))
     assert not recwarn.list
 
 
 def test_a_failed_drawing_leaves_no_figure():
     with pytest.raises(IndexError):
-        plotting.confusion_matrix(np.array([5]), np.array([0]), ["a", "b"])
+        confusion_matrix(np.array([5]), np.array([0]), ["a", "b"])
     assert plt.get_fignums() == []
 
 
 def test_figures_fit_a_page_of_900_pixels():
-    figure = plotting.retraining_curves(table())
+    figure = retraining_curves(table())
     width, _ = figure.get_size_inches() * figure.dpi
     assert width <= 900
     assert figure.dpi <= 120
 
 
 def test_save(tmp_path):
-    figure = plotting.retraining_curves(table())
-    paths = plotting.save(figure, tmp_path / "new", "digits_c2_accuracy")
+    figure = retraining_curves(table())
+    paths = save_figure(figure, tmp_path / "new", "digits_c2_accuracy")
     assert [path.name.split(".") for path in paths] == [
         ["digits_c2_accuracy", suffix] for suffix in ("svg", "pdf", "png")
     ]
     assert sorted(paths) == sorted((tmp_path / "new").iterdir())
     first = [path.read_bytes() for path in paths]
-    again = plotting.retraining_curves(table())
-    assert [path.read_bytes() for path in plotting.save(again, tmp_path, "b")] == first
+    again = retraining_curves(table())
+    assert [path.read_bytes() for path in save_figure(again, tmp_path, "b")] == first
     svg = first[0].decode()
     assert "<text" in svg and "retraining inputs" in svg and "<dc:date>" not in svg
     pixels = mpl.image.imread(paths[2])
@@ -142,7 +152,7 @@ def test_save(tmp_path):
 
 
 def test_class_counts():
-    figure = plotting.class_counts({"training": [3, 4], "test": [1, 0]}, ["cat", "dog"])
+    figure = class_counts({"training": [3, 4], "test": [1, 0]}, ["cat", "dog"])
     assert [bar.get_height() for bar in figure.axes[0].patches] == [3, 4]
     assert [axis.get_title("left") for axis in figure.axes] == [
         "training: 7 images",
@@ -153,24 +163,24 @@ def test_class_counts():
 
 def test_image_grid():
     images = np.linspace(0, 1, 3 * 4 * 4).reshape(3, 4, 4, 1)
-    figure = plotting.image_grid(images, ["a", "b", "c"], columns=2)
+    figure = image_grid(images, ["a", "b", "c"], columns=2)
     shown = [axis for axis in figure.axes if axis.images]
     assert [axis.get_title() for axis in shown] == ["a", "b", "c"]
     assert shown[0].images[0].get_clim() == (0, 1)  # the same grey in every image
-    assert plotting.image_grid(np.zeros((2, 4, 4, 3))).axes[1].images[0].get_array().ndim == 3
+    assert image_grid(np.zeros((2, 4, 4, 3))).axes[1].images[0].get_array().ndim == 3
 
 
 def test_training_history():
     history = pd.DataFrame({"epoch": [1, 2], "loss": [1, 0.5], "accuracy": [0.5, 0.8]})
-    assert legend(plotting.training_history(history)) == ["training"]
+    assert legend(training_history(history)) == ["training"]
     history = history.assign(val_loss=[1, 0.6], val_accuracy=[0.4, 0.7])
-    figure = plotting.training_history(history)
+    figure = training_history(history)
     assert legend(figure) == ["training", "validation"]
     assert lines(figure.axes[1], "validation")[0].get_ydata().tolist() == [0.4, 0.7]
 
 
 def test_confusion_matrix():
-    figure = plotting.confusion_matrix([0, 0, 0, 1], [0, 0, 1, 1], ["cat", "dog"])
+    figure = confusion_matrix([0, 0, 0, 1], [0, 0, 1, 1], ["cat", "dog"])
     axis = figure.axes[0]
     np.testing.assert_allclose(axis.images[0].get_array(), [[2 / 3, 1 / 3], [0, 1]])
     assert [text.get_text() for text in axis.texts] == ["2", "1", "1"]  # zeros stay empty
@@ -178,7 +188,7 @@ def test_confusion_matrix():
 
 def test_confusion_matrix_of_43_classes():
     y = np.arange(43)
-    figure = plotting.confusion_matrix(y, y, [f"{i}: a sign with a name that is long" for i in y])
+    figure = confusion_matrix(y, y, [f"{i}: a sign with a name that is long" for i in y])
     assert len(figure.axes[0].texts) == 0
     labels = figure.axes[0].get_yticklabels()
     assert len(labels) == 43
@@ -193,7 +203,7 @@ def test_adversarial_examples():
     clean = np.full((3, 4, 4, 1), 0.5)
     adversarial = clean.copy()
     adversarial[:, 0, 0] += 0.05
-    figure = plotting.adversarial_examples(
+    figure = adversarial_examples(
         clean, adversarial, [0, 0, 0], [0, 0, 0], [1, 0, 1], ["FGSM", "BIM", "FGSM"], ["cat", "dog"]
     )
     shown = [axis for axis in figure.axes if axis.images]
@@ -208,7 +218,7 @@ def test_adversarial_examples():
 
 def test_adversarial_example_without_a_change():
     image = np.zeros((1, 4, 4, 3))
-    figure = plotting.adversarial_examples(image, image, [0], [0], [0], ["CW"], ["cat"])
+    figure = adversarial_examples(image, image, [0], [0], [0], ["CW"], ["cat"])
     assert sum(bool(axis.images) for axis in figure.axes) == 3
 
 
@@ -222,20 +232,20 @@ def test_attack_accuracy():
             "success_rate": [0.55, np.nan],
         }
     )
-    figure = plotting.attack_accuracy(summary)
+    figure = attack_accuracy(summary)
     axis = figure.axes[0]
     np.testing.assert_allclose(
         [bar.get_width() for bar in axis.patches], [0.9, 0.9, 0.4, 0, 0.55, np.nan]
     )
     assert [label.get_text() for label in axis.get_yticklabels()] == ["FGSM", "Carlini-Wagner"]
     both = pd.concat([summary.assign(split="train"), summary.assign(split="test")])
-    figure = plotting.attack_accuracy(both)
+    figure = attack_accuracy(both)
     assert [axis.get_title("left") for axis in figure.axes] == ["train", "test"]
 
 
 def test_attack_norms():
     norms = {"FGSM": np.full(9, np.float32(0.05)), "CW": np.array([0.1, 0.4])}
-    figure = plotting.attack_norms(norms, {"FGSM": 0.05}, {"FGSM": "Linf", "CW": "L2"})
+    figure = attack_norms(norms, {"FGSM": 0.05}, {"FGSM": "Linf", "CW": "L2"})
     fgsm, cw = figure.axes
     counts, edges, _ = fgsm.patches[0].get_data()
     assert counts[edges[1:] <= 0.05 * (1 + 1e-6)].sum() == 9  # none drawn beyond the budget
@@ -243,19 +253,28 @@ def test_attack_norms():
     assert (fgsm.get_xlabel(), cw.get_xlabel()) == ("L∞ norm", "L2 norm")
     assert cw.patches[0].get_data().values.sum() == 2
     # a norm above its budget is drawn above it
-    over = plotting.attack_norms({"A": [0.01, 0.09]}, {"A": 0.05}, {"A": "L1"}).axes[0]
+    over = attack_norms({"A": [0.01, 0.09]}, {"A": 0.05}, {"A": "L1"}).axes[0]
     counts, edges, _ = over.patches[0].get_data()
     assert counts[edges[:-1] >= 0.05 * (1 - 1e-6)].sum() == 1
 
 
 def test_fresh_attacks_stand_beside_the_fixed_inputs():
     rows = [
-        {"dataset": d, "configuration": c, "metric": m, "seed": s, "accuracy_fixed": 0.8,
-         "accuracy_fixed_linf": 0.6, "accuracy_fresh": 0.1 * c + 0.02 * s}
-        for d in ("mnist", "digits") for c in (1, 3) for m in ("original", "dsa", "nc")
+        {
+            "dataset": d,
+            "configuration": c,
+            "metric": m,
+            "seed": s,
+            "accuracy_fixed": 0.8,
+            "accuracy_fixed_linf": 0.6,
+            "accuracy_fresh": 0.1 * c + 0.02 * s,
+        }
+        for d in ("mnist", "digits")
+        for c in (1, 3)
+        for m in ("original", "dsa", "nc")
         for s in (0, 1)
-    ]  # fmt: skip
-    figure = plotting.fresh_attacks(pd.DataFrame(rows))
+    ]
+    figure = fresh_accuracy(pd.DataFrame(rows))
     titles = [axis.get_title("left") for axis in figure.axes]
     assert titles == [f"{d}, configuration {c}" for d in ("mnist", "digits") for c in (1, 3)]
     axis = figure.axes[1]
@@ -274,7 +293,7 @@ def test_fresh_attacks_stand_beside_the_fixed_inputs():
 def test_score_distributions():
     rng = np.random.default_rng(0)
     scores = {"dsa": np.r_[rng.random(999), 1e6], "nc": np.zeros(1000), "random": rng.random(1000)}
-    figure = plotting.score_distributions(scores, 600)
+    figure = score_distributions(scores, 600)
     nc, dsa, random = figure.axes[:3]
     assert legend(figure) == ["training inputs", "adversarial inputs"]
     assert dsa.get_xlim()[1] < 2 and "inputs beyond the axis" in dsa.get_xlabel()
@@ -288,23 +307,23 @@ def test_score_distributions():
 def test_rank_correlation():
     rising = np.arange(5)
     scores = {"nc": rising, "dsa": rising**3, "lsa": -rising, "random": np.ones(5)}
-    figure = plotting.rank_correlation(scores)
+    figure = rank_correlation(scores)
     values = np.array(figure.axes[0].images[0].get_array())
     np.testing.assert_allclose(values[:3, :3], [[1, -1, 1], [-1, 1, -1], [1, -1, 1]])
     assert [text.get_text() for text in figure.axes[0].texts].count("–") == 7
-    assert plotting.rank_correlation({"nc": np.arange(3)}).axes[0].texts[0].get_text() == "1.00"
+    assert rank_correlation({"nc": np.arange(3)}).axes[0].texts[0].get_text() == "1.00"
 
 
 def test_first_picks():
     images = np.arange(5)[:, None, None, None] / 5 * np.ones((1, 2, 2, 1))
     scores = {"nc": np.array([0, 4, 1, 3, 2]), "dsa": np.arange(5)}
     adversarial = np.array([False, True, False, False, True])
-    figure = plotting.first_picks(images, scores, adversarial, k=3)
+    figure = first_picks(images, scores, adversarial, k=3)
     shown = [float(axis.images[0].get_array()[0, 0]) * 5 for axis in figure.axes]
     np.testing.assert_allclose(shown, [1, 3, 4, 4, 3, 2])
     widths = [axis.spines["top"].get_linewidth() for axis in figure.axes]
     assert widths == [3, 1, 3, 3, 1, 1]
-    figure = plotting.first_picks(images, scores, adversarial, 1, orders={"nc": [2], "dsa": [0]})
+    figure = first_picks(images, scores, adversarial, 1, orders={"nc": [2], "dsa": [0]})
     assert float(figure.axes[0].images[0].get_array()[0, 0]) * 5 == pytest.approx(2)
 
 
@@ -312,11 +331,11 @@ def test_first_picks():
 
 
 def test_retraining_curves():
-    figure = plotting.retraining_curves(table())
+    figure = retraining_curves(table())
     axis = figure.axes[0]
     for metric, entry in METRICS.items():
         (line,) = lines(axis, entry.name)
-        look = plotting.metric_style(metric)
+        look = metric_style(metric)
         assert line.get_xdata().tolist() == [100, 200, 300]
         assert (line.get_color(), line.get_marker()) == (look["color"], look["marker"])
     rings = [line for line in axis.lines if line.get_markersize() == 12]
@@ -331,7 +350,7 @@ def test_retraining_curves():
 
 
 def test_retraining_curves_over_seeds():
-    figure = plotting.retraining_curves(table(metrics=["dsa"], seeds=(0, 1)))
+    figure = retraining_curves(table(metrics=["dsa"], seeds=(0, 1)))
     (line,) = lines(figure.axes[0], METRICS["dsa"].name)
     # 0.60 and 0.62: mean 0.61, half-width 12.706205 * 0.0141421 / sqrt(2) = 0.127062
     assert line.get_ydata()[0] == pytest.approx(0.61)
@@ -344,7 +363,7 @@ def test_retraining_curves_over_seeds():
 
 def test_loss_is_best_where_lowest_and_time_adds_up():
     results = table(metrics=["dsa"])
-    figure = plotting.retraining_curves(results, "loss", x="fit_seconds")
+    figure = retraining_curves(results, "loss", x="fit_seconds")
     (line,) = lines(figure.axes[0], METRICS["dsa"].name)
     assert line.get_xdata().tolist() == [2, 6, 12]  # 2, 2 + 4, 2 + 4 + 6
     assert legend(figure)[0].endswith("best 0.200 at 12 s")
@@ -352,22 +371,22 @@ def test_loss_is_best_where_lowest_and_time_adds_up():
 
 
 def test_one_point_and_the_accuracy_of_one_attack():
-    figure = plotting.retraining_curves(table(metrics=["nc"], points=1), "accuracy_cw")
+    figure = retraining_curves(table(metrics=["nc"], points=1), "accuracy_cw")
     assert len(lines(figure.axes[0], METRICS["nc"].name)[0].get_xdata()) == 1
     assert figure.axes[0].get_ylabel() == "accuracy (attack cw)"
 
 
 def test_curves_are_of_one_configuration():
     mixed = table(configurations=(1, 2))
-    for function in (plotting.retraining_curves, plotting.resource_curves):
+    for function in (retraining_curves, resource_curves):
         with pytest.raises(ValueError, match="one data set and one configuration"):
             function(mixed)
     with pytest.raises(ValueError, match=r"expected columns \['acuracy'\]"):
-        plotting.retraining_curves(table(), "acuracy")
+        retraining_curves(table(), "acuracy")
 
 
 def test_resource_curves():
-    figure = plotting.resource_curves(table())
+    figure = resource_curves(table())
     assert len(figure.axes) == 4  # no GPU, no panel
     energy = figure.axes[3]
     assert energy.get_title("left") == "energy (Wh): estimated (CPU load)"
@@ -377,7 +396,7 @@ def test_resource_curves():
         assert axis.get_ylim()[1] >= max(line.get_ydata().max() for line in axis.lines)
         assert len(axis.lines) == len(METRICS)
     with_gpu = table().assign(gpu_percent=50.0, energy_kwh=np.nan)
-    figure = plotting.resource_curves(with_gpu)
+    figure = resource_curves(with_gpu)
     assert "mean GPU (%)" in texts(figure) and "not measured" in texts(figure)
 
 
@@ -386,11 +405,12 @@ def test_resource_curves():
 
 def test_all_curves_at_a_glance():
     results = table(configurations=(1, 3), datasets=("mnist", "digits"))
-    figure = plotting.all_curves(results)
+    figure = all_curves(results)
     assert [axis.get_ylabel() for axis in figure.axes] == ["mnist", "", "digits", ""]
     assert [axis.get_title(loc="left") for axis in figure.axes[:2]] == [
-        "configuration 1", "configuration 3",
-    ]  # fmt: skip
+        "configuration 1",
+        "configuration 3",
+    ]
     for axis in figure.axes:
         *curves, original = axis.get_lines()
         assert len(curves) == len(METRICS) and set(original.get_ydata()) == {0.5}
@@ -402,7 +422,7 @@ def test_all_curves_at_a_glance():
 def test_comparison(n_datasets):
     datasets = ["digits", "mnist", "cifar", "fashion", "intel", "gtsrb"][:n_datasets]
     summary = summarise(table(configurations=(1, 2, 3), points=2, datasets=datasets))
-    figure = plotting.comparison(summary)
+    figure = comparison(summary)
     assert len(figure.axes) == 5 * n_datasets
     assert [axis.get_ylabel() for axis in figure.axes[::5]] == datasets
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -418,7 +438,7 @@ def test_comparison(n_datasets):
 
 def test_comparison_of_one_metric_without_energy():
     results = table(metrics=["dsa"], seeds=(0, 1)).assign(energy_kwh=np.nan)
-    figure = plotting.comparison(summarise(results), accuracy="best_accuracy")
+    figure = comparison(summarise(results), accuracy="best_accuracy")
     assert "best accuracy" in figure.axes[0].get_title("left")
     assert "not measured" in texts(figure)
 
@@ -426,12 +446,12 @@ def test_comparison_of_one_metric_without_energy():
 def test_pareto():
     results = table(metrics=["dsa", "random"], configurations=(1, 2))
     results.loc[results["configuration"] == 2, "energy_kwh"] /= 10
-    figure = plotting.pareto(summarise(results))
+    figure = pareto(summarise(results))
     # dsa is more accurate than random; configuration 1 takes half the time, 2 a tenth of the energy
     for axis, costs in zip(figure.axes, ([3, 6], [3, 0.3]), strict=True):
         coloured = [line for line in axis.lines if line.get_markersize() == 8]
         assert [line.get_xdata()[0] for line in coloured] == pytest.approx(costs)
-        assert {line.get_color() for line in coloured} == {plotting.metric_style("dsa")["color"]}
+        assert {line.get_color() for line in coloured} == {metric_style("dsa")["color"]}
         assert len(axis.lines) == 4 and [text.get_text() for text in axis.texts] == ["c1", "c2"]
     assert "original model: 0.500" in figure.axes[0].get_title("left")
     assert "Wh" in figure.axes[1].get_xlabel()
@@ -439,16 +459,16 @@ def test_pareto():
 
 def test_pareto_without_energy_is_over_accuracy_and_time():
     results = table(metrics=["dsa"], configurations=(1, 2)).assign(energy_kwh=np.nan)
-    time, energy = plotting.pareto(summarise(results)).axes
+    time, energy = pareto(summarise(results)).axes
     assert [line.get_xdata()[0] for line in time.lines if line.get_markersize() == 8] == [3]
     assert "not measured" in [text.get_text() for text in energy.texts]
 
 
 def test_pareto_stretches_short_times():
     results = table(metrics=["dsa"], configurations=(1, 2))
-    assert plotting.pareto(summarise(results)).axes[0].get_xscale() == "linear"
+    assert pareto(summarise(results)).axes[0].get_xscale() == "linear"
     results.loc[results["configuration"] == 2, "fit_seconds"] *= 10
-    time, energy = plotting.pareto(summarise(results)).axes
+    time, energy = pareto(summarise(results)).axes
     assert (time.get_xscale(), energy.get_xscale()) == ("log", "linear")
     assert "(s, logarithmic)" in time.get_xlabel()
 
@@ -456,7 +476,7 @@ def test_pareto_stretches_short_times():
 def test_a_star_marks_the_recommendation():
     results = table(metrics=["dsa", "random"], configurations=(1, 2), seeds=(0, 1))
     choice = recommend(summarise_runs(results))
-    first, second = plotting.all_curves(results, choice=choice).axes
+    first, second = all_curves(results, choice=choice).axes
     assert choice["configuration"] == 1 and not lines(second, "_recommended")
     (star,) = lines(first, "_recommended")
     # the last of three points: 0.8 and 0.82
@@ -468,8 +488,9 @@ def test_a_star_marks_the_recommendation():
 
 def ranks(rows, columns):
     """Rank rows as of so many data sets with one seed."""
-    index = pd.MultiIndex.from_tuples([(f"d{i}", 0) for i in range(len(rows))],
-                                      names=["dataset", "seed"])  # fmt: skip
+    index = pd.MultiIndex.from_tuples(
+        [(f"d{i}", 0) for i in range(len(rows))], names=["dataset", "seed"]
+    )
     return rank_test(pd.DataFrame(rows, index=index, columns=columns))
 
 
@@ -477,7 +498,7 @@ def test_critical_differences():
     # dsa and lsa take turns at the top, nc and random at the bottom
     rows = [[4, 3, 2, 1], [3, 4, 1, 2]] * 6
     ranking = ranks(rows, ["dsa", "lsa", "nc", "random"])
-    figure = plotting.critical_differences({"configuration 2": ranking})
+    figure = critical_differences({"configuration 2": ranking})
     (axis,) = figure.axes
     groups = [line.get_xdata() for line in lines(axis, "_group")]
     np.testing.assert_allclose(groups, [[1.47, 1.53], [3.47, 3.53]])
@@ -487,7 +508,7 @@ def test_critical_differences():
     assert "critical difference 1.35" in shown
     assert "configuration 2 – 12 data sets – Friedman, Holm: p < 0.001" in axis.get_title("left")
     colours = [line.get_color() for line in axis.lines]
-    assert plotting.metric_style("dsa")["color"] in colours
+    assert metric_style("dsa")["color"] in colours
     box = figure.get_tightbbox()
     assert box.x0 >= 0 and box.x1 <= 9  # names of metrics are on the page
 
@@ -495,10 +516,11 @@ def test_critical_differences():
 def test_critical_differences_without_a_difference_or_a_test():
     none = ranks([[1, 2, 3], [3, 2, 1], [2, 3, 1], [1, 3, 2]], [1, 2, 3])
     few = ranks([[1, 2, 3]], [1, 2, 3])
-    first, second = plotting.critical_differences({"a": none, "b": few}).axes
+    first, second = critical_differences({"a": none, "b": few}).axes
     (group,) = lines(first, "_group")
-    np.testing.assert_allclose(group.get_xdata(), [none.ranks.min() - 0.03,
-                                                   none.ranks.max() + 0.03])
+    np.testing.assert_allclose(
+        group.get_xdata(), [none.ranks.min() - 0.03, none.ranks.max() + 0.03]
+    )
     assert not lines(second, "_group") and "no test: it needs 3 blocks" in second.get_title("left")
     assert "configuration 3 (1.00)" in " ".join(text.get_text() for text in second.texts)
 
@@ -507,16 +529,20 @@ def test_differences_to_random():
     results = table(metrics=["dsa", "nc", "random"], configurations=(1, 2), seeds=range(9))
     runs = summarise_runs(results)
     runs.loc[runs["metric"] == "dsa", "area"] += 0.1 + runs["seed"] / 1000
-    figure = plotting.differences_to_random(runs, compare_pairs(runs))
+    figure = differences_to_random(runs, compare_pairs(runs))
     assert len(figure.axes) == 2
     axis = figure.axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == [
-        METRICS["nc"].name, METRICS["dsa"].name
-    ]  # fmt: skip
+        METRICS["nc"].name,
+        METRICS["dsa"].name,
+    ]
     # dsa lies two steps above random, half of that in the first interval: 0.02 * 2.5 / 3
     mark = next(line for line in axis.lines if line.get_markersize() == 7)
-    means = {line.get_ydata()[0]: line.get_xdata()[0] for line in axis.lines
-             if line.get_markersize() == 7}  # fmt: skip
+    means = {
+        line.get_ydata()[0]: line.get_xdata()[0]
+        for line in axis.lines
+        if line.get_markersize() == 7
+    }
     assert means[1] == pytest.approx(0.1 + 0.004 + 0.02 * 2.5 / 3)
     assert mark.get_marker() in ("o", "^")
     assert [text.get_text() for text in axis.texts] == ["*", "*"]
@@ -529,10 +555,12 @@ def test_differences_to_random_are_drawn_by_data_set_and_starred_where_they_are_
     names = [f"set {i}" for i in range(7)]
     runs = summarise_runs(table(["dsa", "random"], (2,), seeds=(0, 1), datasets=names))
     runs.loc[runs["metric"] == "dsa", "area"] += runs["dataset"].str[-1].astype(int) / 100
-    figure = plotting.differences_to_random(runs, compare_pairs(runs))
+    figure = differences_to_random(runs, compare_pairs(runs))
     assert [axis.get_ylabel() for axis in figure.axes] == [*names, "all data sets"]
-    marks = [[line.get_xdata()[0] for line in axis.lines if line.get_markersize() == 7]
-             for axis in figure.axes]  # fmt: skip
+    marks = [
+        [line.get_xdata()[0] for line in axis.lines if line.get_markersize() == 7]
+        for axis in figure.axes
+    ]
     gap = 0.01 * 2.5 / 3
     np.testing.assert_allclose(np.ravel(marks), [*(gap + np.arange(7) / 100), gap + 0.03])
     dots = [line.get_xdata() for line in figure.axes[-1].lines if line.get_markersize() == 3]
@@ -543,12 +571,12 @@ def test_differences_to_random_are_drawn_by_data_set_and_starred_where_they_are_
 
 def test_differences_of_one_run_have_neither_interval_nor_star():
     runs = summarise_runs(table())
-    figure = plotting.differences_to_random(runs, compare_pairs(runs))
+    figure = differences_to_random(runs, compare_pairs(runs))
     axis = figure.axes[0]
     assert len([line for line in axis.lines if line.get_markersize() == 7]) == 5
     assert not axis.texts and not axis.collections
     runs = summarise_runs(table(metrics=["dsa"]))
-    assert "random was not run" in texts(plotting.differences_to_random(runs, compare_pairs(runs)))
+    assert "random was not run" in texts(differences_to_random(runs, compare_pairs(runs)))
 
 
 # sensitivity
@@ -569,12 +597,14 @@ def varied(parameter, values, base, **options):
 
 def test_sensitivity():
     options = {"metrics": ["dsa", "random"], "configurations": (1, 2), "seeds": (0, 1)}
-    runs = pd.concat([
-        varied("epsilon", ["0.02", "0.1", "0.05"], "0.05", **options),
-        varied("layer", ["conv_1", "default"], "default", **options),
-    ])  # fmt: skip
+    runs = pd.concat(
+        [
+            varied("epsilon", ["0.02", "0.1", "0.05"], "0.05", **options),
+            varied("layer", ["conv_1", "default"], "default", **options),
+        ]
+    )
     runs = summarise_variants(runs)
-    figure = plotting.sensitivity(runs)
+    figure = sensitivity(runs)
     assert len(figure.axes) == 4
     axis = figure.axes[0]
     assert axis.get_title("left") == "configuration 1" and axis.get_xlabel() == "epsilon"
@@ -588,7 +618,7 @@ def test_sensitivity():
     np.testing.assert_allclose(original.get_ydata(), 0.5)
     assert legend(figure)[0] == "original model" and len(legend(figure)) == 3
 
-    to_random = plotting.sensitivity(runs, to_random=True).axes[3]
+    to_random = sensitivity(runs, to_random=True).axes[3]
     assert to_random.get_xlabel() == "layer"
     assert len(to_random.containers) == 1  # random is the line at 0
     # dsa is 0.01 above random, 0.02 more at the second value; over the width, 2.5 of 3 points
@@ -599,7 +629,7 @@ def test_sensitivity():
 def test_a_value_equal_to_that_of_the_run_is_drawn_once():
     results = varied("points", ["5", "10"], "5", metrics=["dsa"])
     again = varied("points", ["5"], "none", metrics=["dsa"])
-    figure = plotting.sensitivity(summarise_variants(pd.concat([again, results])))
+    figure = sensitivity(summarise_variants(pd.concat([again, results])))
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["5", "10"]
     (band,) = figure.axes[0].patches
     assert band.get_x() < 0 < band.get_x() + band.get_width()
@@ -623,13 +653,11 @@ def figure_functions():
 def test_every_figure_is_drawn_in_the_one_style():
     functions = figure_functions()
     assert len(functions) >= 18 and {"attack_norms", "sensitivity", "pareto"} <= set(functions)
-    exported = {n for n in plotting.__all__ if n.islower() and n not in ("metric_style", "save")}
-    assert exported == set(functions)
     for name, function in functions.items():
         undecorated = inspect.unwrap(function)
         assert undecorated is not function, f"{name} lacks @styled"
         # and it is that decorator: it draws under the style
-        assert function.__code__ is plotting.image_grid.__code__, name
+        assert function.__code__ is image_grid.__code__, name
 
 
 NAMES = ["猫", "いぬ", "고양이", "ลิง", "😀 happy", "plain"]
@@ -644,19 +672,19 @@ def test_letters_that_no_font_has_are_no_boxes(names, recwarn, tmp_path, monkeyp
     fonts._has.cache_clear()
     y, images = np.arange(6), np.zeros((6, 4, 4, 1))
     figures = [
-        plotting.class_counts({"training": [1] * 6}, names),
-        plotting.confusion_matrix(y, y, names),
-        plotting.adversarial_examples(images, images, y, y, y, np.array(["FGSM"] * 6), names),
-        plotting.image_grid(images, names),
-        plotting.retraining_curves(table(datasets=(names[0],))),
-        plotting.all_curves(table(datasets=(names[1],))),
+        class_counts({"training": [1] * 6}, names),
+        confusion_matrix(y, y, names),
+        adversarial_examples(images, images, y, y, y, np.array(["FGSM"] * 6), names),
+        image_grid(images, names),
+        retraining_curves(table(datasets=(names[0],))),
+        all_curves(table(datasets=(names[1],))),
     ]
     for number, figure in enumerate(figures):
         shown = " ".join(texts(figure))
         assert all(map(fonts.can_draw, texts(figure)))
         assert "that no font on this machine has" in shown
         assert number > 2 or "class 1" in shown
-        plotting.save(figure, tmp_path, f"figure_{number}")
+        save_figure(figure, tmp_path, f"figure_{number}")
     assert not [w for w in recwarn.list if "lyph" in str(w.message) or "font" in str(w.message)]
     assert names[0].encode("unicode_escape").decode() in " ".join(texts(figures[3]))
     fonts._has.cache_clear()
@@ -664,7 +692,7 @@ def test_letters_that_no_font_has_are_no_boxes(names, recwarn, tmp_path, monkeyp
 
 def test_letters_that_a_font_has_stay(recwarn):
     names = ["chat", "Ärger", "кошка", "γάτα", "naïve ≤ 3"]
-    figure = plotting.class_counts({"training": [1] * 5}, names)
+    figure = class_counts({"training": [1] * 5}, names)
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == names
     assert not any("no font" in text for text in texts(figure)) and not recwarn.list
 
@@ -678,5 +706,5 @@ def test_an_installed_font_of_the_list_is_used(monkeypatch):
     fonts._has.cache_clear()
     assert fonts.can_draw("кошка") and fonts.drawable("кошка") == "кошка"
     fonts._has.cache_clear()
-    assert plotting.STYLE["font.family"][0] == "DejaVu Sans"
-    assert set(plotting.STYLE["font.family"][1:]) <= set(mpl.font_manager.get_font_names())
+    assert STYLE["font.family"][0] == "DejaVu Sans"
+    assert set(STYLE["font.family"][1:]) <= set(mpl.font_manager.get_font_names())

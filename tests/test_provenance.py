@@ -8,8 +8,10 @@ import subprocess
 import numpy as np
 import pytest
 
-from utils import provenance
-from utils.provenance import checksum, code_hash, facts
+from utils.core.code import code_hash
+from utils.core.files import checksum
+from utils.machine import provenance
+from utils.machine.provenance import facts
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.pictures import tree, write_folder, write_tar, write_zip
-from utils.raw import archives
-from utils.raw.sources import open_raw
+from utils.data.raw import archives
+from utils.data.raw.sources import open_raw
 
 FILES = {"a/1.png": b"one", "./b/2.png": b"two", "b\\3.png": b"three"}
 
@@ -35,8 +35,10 @@ def test_members_and_contents_of_every_kind(tmp_path, suffix):
 
 @pytest.mark.parametrize("name", ["../out.png", "/etc/out.png", "a/../../out.png", "C:/out.png"])
 def test_names_that_point_outside_are_refused(tmp_path, name):
-    for path in (write_zip(tmp_path / "a.zip", {name: b""}),
-                 write_tar(tmp_path / "a.tar.gz", {name: b""})):  # fmt: skip
+    for path in (
+        write_zip(tmp_path / "a.zip", {name: b""}),
+        write_tar(tmp_path / "a.tar.gz", {name: b""}),
+    ):
         with pytest.raises(ValueError, match="refused, it holds a file that points outside"):
             archives.members(path)
 
@@ -45,8 +47,11 @@ def test_links_and_devices_are_left_out(tmp_path):
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"secret")
     links = []
-    for name, kind in (("red/l.png", tarfile.SYMTYPE), ("red/h.png", tarfile.LNKTYPE),
-                       ("red/d.png", tarfile.CHRTYPE)):  # fmt: skip
+    for name, kind in (
+        ("red/l.png", tarfile.SYMTYPE),
+        ("red/h.png", tarfile.LNKTYPE),
+        ("red/d.png", tarfile.CHRTYPE),
+    ):
         links.append(tarfile.TarInfo(name))
         links[-1].type, links[-1].linkname = kind, str(secret)
     raw = open_raw(write_tar(tmp_path / "a.tar", tree(), *links))
@@ -163,8 +168,9 @@ def test_headers_that_would_never_end_are_refused(tmp_path, facts, message):
     for name, value in facts.items():
         setattr(info, name, value)
     path = tmp_path / "a.tar"
-    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT if "pax_headers" in facts
-                      else tarfile.GNU_FORMAT) as archive:  # fmt: skip
+    with tarfile.open(
+        path, "w", format=tarfile.PAX_FORMAT if "pax_headers" in facts else tarfile.GNU_FORMAT
+    ) as archive:
         archive.addfile(tarfile.TarInfo("red/b.png"))
         archive.fileobj.write(info.tobuf(archive.format))
         archive.offset += 512

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from tests.pictures import encoded, picture, tree, write_folder
-from utils.raw import images, pool
-from utils.raw.images import decode, look
-from utils.raw.sources import open_raw
+from utils.data.raw import images, pool
+from utils.data.raw.images import decode, look
+from utils.data.raw.sources import open_raw
 
 RGB = np.asarray(picture(1, 0))
 H, W = RGB.shape[:2]
@@ -162,8 +162,9 @@ def test_what_is_gone_when_it_is_read_counts_as_broken():
     given = [(1, encoded(picture(0, 0)))]
     broken, _ = pool.decode_all(given, (8, 8, 3), into, "{}.png".format, max_broken=2)
     assert {number: entry.reason for number, entry in broken.items()} == {
-        0: "no longer there", 2: "no longer there",
-    }  # fmt: skip
+        0: "no longer there",
+        2: "no longer there",
+    }
     with pytest.raises(ValueError, match="max_broken: more than 1 images"):
         pool.decode_all(given, (8, 8, 3), into, "{}.png".format, max_broken=1)
 

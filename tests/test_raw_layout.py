@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 
 from tests.pictures import encoded, picture, tree, write_folder, write_zip
-from utils.raw import doubts
-from utils.raw.base import Options
-from utils.raw.doubts import Doubt
-from utils.raw.layout import arrange
-from utils.raw.names import are_pieces, masks, part_of, starts_as_image, technical
-from utils.raw.sources import open_raw
+from utils.data.raw import doubts
+from utils.data.raw.base import Options
+from utils.data.raw.doubts import Doubt
+from utils.data.raw.layout import arrange
+from utils.data.raw.names import are_pieces, masks, part_of, starts_as_image, technical
+from utils.data.raw.sources import open_raw
 
 
 def names(folders, n=3):
@@ -163,8 +163,14 @@ def test_the_user_says_what_is_meant(tmp_path):
 
 
 def test_masks_beside_their_images_are_left_out():
-    found = arrange([f"{c}/{c} ({i}){end}.png" for c in ("benign", "normal") for i in range(3)
-                     for end in ("", "_mask", "_mask_1")])  # fmt: skip
+    found = arrange(
+        [
+            f"{c}/{c} ({i}){end}.png"
+            for c in ("benign", "normal")
+            for i in range(3)
+            for end in ("", "_mask", "_mask_1")
+        ]
+    )
     assert len(found.names) == 6 and "12 images that are masks" in found.notes[0]
     assert masks(["a/mask.png", "a/the_mask.png", "a/b_seg.png", "c/b.png"]) == []
 
@@ -182,8 +188,9 @@ def test_folders_within_a_class_are_said():
     "classes", [("Cat", "cat", "dog"), ("hot dog", "Hot_Dog", "x"), ("é", "e\u0301", "x")]
 )
 def test_names_of_classes_that_seem_to_be_one_are_refused(tmp_path, classes):
-    files = {f"{c}/{i}.png": encoded(picture(k, i)) for k, c in enumerate(classes)
-             for i in range(3)}  # fmt: skip
+    files = {
+        f"{c}/{i}.png": encoded(picture(k, i)) for k, c in enumerate(classes) for i in range(3)
+    }
     path = write_folder(tmp_path / "in", files)
     with pytest.raises(ValueError, match="seem to be one; give them one name"):
         open_raw(path)
@@ -197,8 +204,9 @@ def test_letters_in_two_cases_are_two_classes():
 
 def test_words_of_names():
     assert technical(["cat", "Ground Truth", "train_masks", "with_mask"]) == [
-        "Ground Truth", "train_masks",
-    ]  # fmt: skip
+        "Ground Truth",
+        "train_masks",
+    ]
     assert are_pieces(["images_001", "images_002"]) and not are_pieces(["class1", "class2"])
     assert not are_pieces(["0", "1"])
 
@@ -207,11 +215,15 @@ def test_words_of_names():
 
 
 @pytest.mark.parametrize("pack", [write_folder, write_zip])
-@pytest.mark.parametrize("name", ["{i}.jfif", "{i}.JPE", "{i}.jpg_large", "{i}", "{i}.jpg:large",
-                                  "{i}.image", "v1.{i}"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["{i}.jfif", "{i}.JPE", "{i}.jpg_large", "{i}", "{i}.jpg:large", "{i}.image", "v1.{i}"]
+)
 def test_images_are_known_by_content_where_the_suffix_does_not_tell(tmp_path, name, pack):
-    files = {f"{c}/{name.format(i=i)}": encoded(picture(k, i), "JPEG")
-             for k, c in enumerate("xyz") for i in range(4)}  # fmt: skip
+    files = {
+        f"{c}/{name.format(i=i)}": encoded(picture(k, i), "JPEG")
+        for k, c in enumerate("xyz")
+        for i in range(4)
+    }
     texts = {"x/LICENSE": b"free", "y/notes.large": b"P7 or not", "z/a.txt": b"", "b.heic": b""}
     raw = open_raw(pack(tmp_path / "in.zip", {**files, **texts}))
     assert len(raw.labels) == 12
@@ -241,8 +253,11 @@ def test_files_are_opened_only_where_their_suffix_does_not_tell(tmp_path, monkey
 
 
 def copied(tmp_path, shared, n=40):
-    files = {f"{c}/{i}.png": encoded(picture(0, i + (1000 if c == "y" and i >= shared else 0)))
-             for c in "xy" for i in range(n)}  # fmt: skip
+    files = {
+        f"{c}/{i}.png": encoded(picture(0, i + (1000 if c == "y" and i >= shared else 0)))
+        for c in "xy"
+        for i in range(n)
+    }
     return open_raw(write_folder(tmp_path / "in", files))
 
 

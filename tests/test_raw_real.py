@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from utils.datasets import image_shape, read_raw, read_splits, split
+from utils.data.registry import image_shape, read_raw, read_splits, split
 
 FILES = {
     "gtsrb": "gtsrb.tar.gz",
@@ -56,5 +56,14 @@ def test_intel_and_mnist_are_whole(raw_real):
     assert raw.found_shape() == (64, 64, 3)  # what the user's own data set would get
     raw = read_raw("mnist", raw_real / FILES["mnist"])
     assert np.bincount(raw.labels).tolist() == [
-        6903, 7877, 6990, 7141, 6824, 6313, 6876, 7293, 6825, 6958
-    ]  # fmt: skip
+        6903,
+        7877,
+        6990,
+        7141,
+        6824,
+        6313,
+        6876,
+        7293,
+        6825,
+        6958,
+    ]

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from tests.pictures import encoded, write_folder
-from utils.datasets import read_raw, read_splits, split
-from utils.raw.base import Options
-from utils.raw.scale import DEEP, FLOAT, Stored, scale_of
-from utils.raw.sources import open_raw
+from utils.data.raw.base import Options
+from utils.data.raw.scale import DEEP, FLOAT, Stored, scale_of
+from utils.data.raw.sources import open_raw
+from utils.data.registry import read_raw, read_splits, split
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,9 @@ def ramps(*highs, dtype=np.uint16):
 def stored(tmp_path, arrays, format="TIFF", encode=None, **options):
     """All pixels of three classes of the same images, and the notes."""
     encode = encode or (lambda array: encoded(Image.fromarray(array), format))
-    files = {f"{c}/{i}.{format.lower()}": encode(array)
-             for c in "abc" for i, array in enumerate(arrays)}  # fmt: skip
+    files = {
+        f"{c}/{i}.{format.lower()}": encode(array) for c in "abc" for i, array in enumerate(arrays)
+    }
     raw = open_raw(write_folder(tmp_path / "in", files), Options(**options))
     images, broken = raw.read(np.arange(len(raw.labels)), raw.found_shape())
     assert not broken and images.dtype == np.float32
@@ -174,8 +175,10 @@ def test_deep_and_8_bit_files_beside_each_other(tmp_path):
     arrays = [*ramps(200, dtype=np.uint8), *ramps(4000)]
     images, notes = stored(tmp_path, arrays, "PNG")
     assert np.allclose(images, [arrays[0] / 255, arrays[1] / 4095], atol=1e-6)
-    assert notes == ["3 images of whole numbers whose largest is 4,000: taken as 12-bit, 4,095 is "
-                     "white; --set white=N says otherwise"]  # fmt: skip
+    assert notes == [
+        "3 images of whole numbers whose largest is 4,000: taken as 12-bit, 4,095 is "
+        "white; --set white=N says otherwise"
+    ]
 
 
 @pytest.mark.parametrize("most", [1023, 4095, 16383])
@@ -206,8 +209,12 @@ def png_of_16_bit_colours(gray):
         return struct.pack(">I", len(data)) + kind + data + check
 
     header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
-            + chunk(b"IEND", b""))  # fmt: skip
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("high", [1023, 4080, 16_000])

@@ -12,13 +12,13 @@ import psutil
 import pytest
 
 from tests.pictures import CLASSES, encoded, picture, tree, write_folder, write_tar, write_zip
-from utils import datasets
-from utils.raw import downloads
-from utils.raw.base import Options
-from utils.raw.layout import arrange
-from utils.raw.names import is_image
-from utils.raw.sources import locate, open_raw
-from utils.workspace import Workspace
+from utils.core.paths import Workspace
+from utils.data import registry
+from utils.data.raw import downloads
+from utils.data.raw.base import Options
+from utils.data.raw.layout import arrange
+from utils.data.raw.names import is_image
+from utils.data.raw.sources import locate, open_raw
 
 
 def counts(raw):
@@ -46,8 +46,11 @@ def counts(raw):
 )  # fmt: skip
 def test_layouts_in_folders_and_archives(tmp_path, parts, expected):
     files = tree(*parts)
-    for path in (write_folder(tmp_path / "in", files), write_zip(tmp_path / "a.zip", files),
-                 write_tar(tmp_path / "a.tar.gz", files)):  # fmt: skip
+    for path in (
+        write_folder(tmp_path / "in", files),
+        write_zip(tmp_path / "a.zip", files),
+        write_tar(tmp_path / "a.tar.gz", files),
+    ):
         raw = open_raw(path)
         assert counts(raw) == expected and raw.class_names == list(CLASSES)
         assert raw.found_shape() == (10, 8, 3)
@@ -84,7 +87,7 @@ def test_classes_may_be_sorted_as_text(names):
 def test_text_order_changes_numbers_of_classes_and_nothing_else(tmp_path):
     place = Workspace(tmp_path)
     folder = write_folder(tmp_path / "in", tree(classes=[*map(str, range(43))], n=3))
-    both = [datasets.read_raw("gtsrb", folder, place, class_order=o) for o in ("number", "text")]
+    both = [registry.read_raw("gtsrb", folder, place, class_order=o) for o in ("number", "text")]
     a, b = both
     assert a.class_names != b.class_names and b.class_names[2] == a.class_names[10]
     of_places = [
@@ -126,8 +129,9 @@ def test_tracks_are_understood():
     tracks = found.tracks[found.parts == "train"]
     assert len(set(tracks)) == 3 and (tracks >= 0).all()  # one track number in each of 3 classes
     assert (found.tracks[found.parts == "test"] == -1).all()
-    kaggle = arrange([f"Train/{c}/{c:05}_{t:05}_{i:05}.png" for c in (0, 1) for t in (0, 1)
-                      for i in (0, 1)])  # fmt: skip
+    kaggle = arrange(
+        [f"Train/{c}/{c:05}_{t:05}_{i:05}.png" for c in (0, 1) for t in (0, 1) for i in (0, 1)]
+    )
     assert len(set(kaggle.tracks)) == 4
     assert arrange(list(tree())).tracks is None
 
@@ -147,10 +151,20 @@ def test_bad_layouts_are_explained(names, message):
 
 
 def test_hidden_and_other_files_are_ignored(tmp_path):
-    junk = {".DS_Store": b"", "red/.DS_Store": b"", "red/Thumbs.db": b"", "red/._1.png": b"",
-            "__MACOSX/red/1.png": b"", ".git/red/1.png": b"", "red/notes.txt": b"", "a.csv": b""}
-    for path in (write_folder(tmp_path / "in", {**tree(), **junk}),
-                 write_zip(tmp_path / "a.zip", {**tree(), **junk})):  # fmt: skip
+    junk = {
+        ".DS_Store": b"",
+        "red/.DS_Store": b"",
+        "red/Thumbs.db": b"",
+        "red/._1.png": b"",
+        "__MACOSX/red/1.png": b"",
+        ".git/red/1.png": b"",
+        "red/notes.txt": b"",
+        "a.csv": b"",
+    }
+    for path in (
+        write_folder(tmp_path / "in", {**tree(), **junk}),
+        write_zip(tmp_path / "a.zip", {**tree(), **junk}),
+    ):
         raw = open_raw(path)
         assert len(raw.labels) == 12
         assert raw.notes[:2] == [
@@ -172,8 +186,11 @@ def test_empty_class_folders_are_left_out_and_said(tmp_path):
 def test_unicode_names_and_linked_folders(tmp_path):
     names = ("größe", "日本", "a b")
     path = write_folder(tmp_path / "in", tree(classes=names))
-    for raw in (open_raw(path), open_raw(write_zip(tmp_path / "a.zip", tree(classes=names))),
-                open_raw(write_tar(tmp_path / "a.tar.gz", tree(classes=names)))):  # fmt: skip
+    for raw in (
+        open_raw(path),
+        open_raw(write_zip(tmp_path / "a.zip", tree(classes=names))),
+        open_raw(write_tar(tmp_path / "a.tar.gz", tree(classes=names))),
+    ):
         assert raw.class_names == sorted(names)
     os.symlink(path / "日本", path / "linked", target_is_directory=True)  # made by the user
     os.symlink(path, path / "loop", target_is_directory=True)
@@ -186,16 +203,19 @@ def test_images_of_several_sizes_become_squares_of_the_median(tmp_path):
     sizes = [(10, 8), (20, 30), (12, 12)]
     path = write_folder(
         tmp_path / "in",
-        {f"{name}/{size[0]}.png": encoded(picture(label, 0, size))
-         for label, name in enumerate(CLASSES) for size in sizes},
-    )  # fmt: skip
+        {
+            f"{name}/{size[0]}.png": encoded(picture(label, 0, size))
+            for label, name in enumerate(CLASSES)
+            for size in sizes
+        },
+    )
     raw = open_raw(path)
     assert raw.found_shape() == (12, 12, 3)
-    assert datasets.image_shape("mine", raw) == (12, 12, 3)
-    assert datasets.image_shape("mine", raw, 16) == (16, 16, 3)
-    assert datasets.image_shape("mine", raw, 16, "gray") == (16, 16, 1)
-    assert datasets.image_shape("cifar", raw) == (32, 32, 1)
-    assert datasets.image_shape("cifar", raw, 0, "rgb") == (32, 32, 3)
+    assert registry.image_shape("mine", raw) == (12, 12, 3)
+    assert registry.image_shape("mine", raw, 16) == (16, 16, 3)
+    assert registry.image_shape("mine", raw, 16, "gray") == (16, 16, 1)
+    assert registry.image_shape("cifar", raw) == (32, 32, 1)
+    assert registry.image_shape("cifar", raw, 0, "rgb") == (32, 32, 3)
 
 
 # --- arrays ---
@@ -306,8 +326,8 @@ def test_parts_of_an_npz_file_are_kept_or_joined(tmp_path):
     x, y = np.full((30, 8, 8), 200, np.uint8), np.arange(30) % 10
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     place = Workspace(tmp_path)
-    assert counts(datasets.read_raw("mine", tmp_path / "a.npz", place)) == {"test": 30, "train": 30}
-    assert counts(datasets.read_raw("mnist", tmp_path / "a.npz", place)) == {"": 60}
+    assert counts(registry.read_raw("mine", tmp_path / "a.npz", place)) == {"test": 30, "train": 30}
+    assert counts(registry.read_raw("mnist", tmp_path / "a.npz", place)) == {"": 60}
 
 
 # --- where it lies, and downloads ---
@@ -321,13 +341,13 @@ def test_raw_images_are_found_in_the_workspace(tmp_path):
     path.parent.mkdir(parents=True)
     write_tar(path, tree())
     assert locate("mine", "", place) == path
-    assert len(datasets.read_raw("mine", "", place).labels) == 12
+    assert len(registry.read_raw("mine", "", place).labels) == 12
     write_folder(place.raw("other"), {"kaggle.zip": b""})
     write_zip(place.raw("other") / "kaggle.zip", tree())
-    assert len(datasets.read_raw("other", "", place).labels) == 12
+    assert len(registry.read_raw("other", "", place).labels) == 12
     write_folder(place.raw("third"), {"my.npz": b""})
     np.savez(place.raw("third") / "my.npz", x=np.zeros((9, 4, 4)), y=np.arange(9) % 3)
-    assert len(datasets.read_raw("third", "", place).labels) == 9
+    assert len(registry.read_raw("third", "", place).labels) == 9
     path = write_zip(place.raw("fourth").with_suffix(".zip"), tree())
     place.raw("fourth").mkdir()
     assert locate("fourth", "", place) == path  # an empty folder beside it hides nothing
@@ -336,18 +356,21 @@ def test_raw_images_are_found_in_the_workspace(tmp_path):
 def test_names_and_numbers_of_classes_are_the_registrys(tmp_path):
     place = Workspace(tmp_path)
     numbered = write_folder(tmp_path / "in", tree(classes=[*map(str, range(10))], n=3))
-    assert datasets.read_raw("fashion", numbered, place).class_names[0] == "T-shirt/top"
-    named = write_folder(tmp_path / "named", tree(classes=datasets.DATASETS["cifar"].class_names))
-    assert datasets.read_raw("cifar", named, place).class_names[-1] == "truck"
+    assert registry.read_raw("fashion", numbered, place).class_names[0] == "T-shirt/top"
+    named = write_folder(tmp_path / "named", tree(classes=registry.DATASETS["cifar"].class_names))
+    assert registry.read_raw("cifar", named, place).class_names[-1] == "truck"
     with pytest.raises(ValueError, match="expected the 43 classes of gtsrb, got 10"):
-        datasets.read_raw("gtsrb", numbered, place)
+        registry.read_raw("gtsrb", numbered, place)
 
 
 def test_nothing_understood_is_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.txt").write_text("")
-    for path, message in [("empty", "no images found; expected train/<class>/<image>"),
-                          ("a.txt", "expected a folder, an .npz file"), ("none", "not found")]:
+    for path, message in [
+        ("empty", "no images found; expected train/<class>/<image>"),
+        ("a.txt", "expected a folder, an .npz file"),
+        ("none", "not found"),
+    ]:
         with pytest.raises(ValueError, match=message) as error:
             open_raw(tmp_path / path)
         assert "\n" not in str(error.value)
@@ -386,7 +409,7 @@ def offline(monkeypatch, packages):
 @pytest.mark.parametrize("dataset", downloads.DOWNLOADS)
 def test_without_a_connection_one_line_says_what_to_do(tmp_path, offline, dataset):
     with pytest.raises(ValueError) as error:
-        datasets.read_raw(dataset, "", Workspace(tmp_path / "w"))
+        registry.read_raw(dataset, "", Workspace(tmp_path / "w"))
     text = str(error.value)
     assert "\n" not in text and "no connection" in text
     assert f"no raw images in {tmp_path / 'w/data/raw' / dataset}" in text  # what was looked for
@@ -401,31 +424,34 @@ def test_a_download_is_checked_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "GTSRB_URL", packed.as_uri())
     place, said = Workspace(tmp_path / "w"), []
     with pytest.raises(ValueError, match=r"came with MD5 .*, expected f33fd80a"):
-        datasets.read_raw("gtsrb", "", place, said.append)
+        registry.read_raw("gtsrb", "", place, said.append)
     assert not place.root.exists()
     md5 = hashlib.md5(packed.read_bytes()).hexdigest()
     monkeypatch.setattr(downloads, "GTSRB_MD5", md5)
-    raw = datasets.read_raw("gtsrb", "", place, said.append)
+    raw = registry.read_raw("gtsrb", "", place, said.append)
     assert len(raw.labels) == 129 and raw.class_names[14] == "stop"
     monkeypatch.setattr(downloads, "GTSRB_URL", "file:///none")
-    assert len(datasets.read_raw("gtsrb", "", place).labels) == 129  # from the workspace
+    assert len(registry.read_raw("gtsrb", "", place).labels) == 129  # from the workspace
     assert said == ["downloading gtsrb", "downloading gtsrb"]
 
 
 def test_keras_and_kaggle_downloads_are_kept(tmp_path, packages):
     kaggle = write_folder(
         tmp_path / "cache",
-        tree("seg_train/seg_train", "seg_test/seg_test",
-             classes=datasets.DATASETS["intel"].class_names),
-    )  # fmt: skip
+        tree(
+            "seg_train/seg_train",
+            "seg_test/seg_test",
+            classes=registry.DATASETS["intel"].class_names,
+        ),
+    )
     one = "np.full((30, 28, 28), 200, np.uint8), np.arange(30) % 10"
     packages(f"return ({one}), ({one})", f"return {str(kaggle)!r}")
     place = Workspace(tmp_path / "w")
-    assert len(datasets.read_raw("mnist", "", place).labels) == 60
+    assert len(registry.read_raw("mnist", "", place).labels) == 60
     assert (place.raw("mnist") / "mnist.npz").exists()
-    assert counts(datasets.read_raw("intel", "", place)) == {"test": 24, "train": 24}
+    assert counts(registry.read_raw("intel", "", place)) == {"test": 24, "train": 24}
     packages("raise OSError", "raise OSError")  # not asked again
-    assert len(datasets.read_raw("mnist", "", place).labels) == 60
+    assert len(registry.read_raw("mnist", "", place).labels) == 60
 
 
 # --- links, pipes ---
@@ -446,7 +472,9 @@ def test_links_are_followed_as_long_as_they_stay_in_the_folder(tmp_path):
         raw = open_raw(named)
         names = [name for _, name in raw.places if name.startswith("red/")]
         assert names == [f"red/{n}.png" for n in (0, 1, 2, 3, "nothing", "own")]
-        assert raw.notes[:2] == ["4 links that lead out of the folder were left out",
-                                 "1 devices, pipes or sockets were left out"]  # fmt: skip
+        assert raw.notes[:2] == [
+            "4 links that lead out of the folder were left out",
+            "1 devices, pipes or sockets were left out",
+        ]
         _, broken = raw.read(np.arange(len(raw.labels)), (10, 8, 3), 1)
         assert [b.name for b in broken.values()] == ["red/nothing.png"]

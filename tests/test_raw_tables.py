@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from tests.pictures import encoded, picture, tree, write_folder, write_zip
-from utils.raw.base import Options
-from utils.raw.rows import readings
-from utils.raw.sources import open_raw
+from utils.data.raw.base import Options
+from utils.data.raw.rows import readings
+from utils.data.raw.sources import open_raw
 
 ANIMALS = ("cat", "dog", "fish")
 PICTURES = [encoded(picture(i % 3, i)) for i in range(24)]
@@ -64,21 +64,30 @@ def test_labels_are_read_from_tables(tmp_path, name, text, pack):
 
 
 def test_unlabeled_test_images_are_left_out_and_said(tmp_path):
-    files = {**images("train"), **images("test", 5), "train.csv": table(),
-             "sample_submission.csv": table(5)}  # fmt: skip
+    files = {
+        **images("train"),
+        **images("test", 5),
+        "train.csv": table(),
+        "sample_submission.csv": table(5),
+    }
     raw = opened(tmp_path, files)
     assert labels_of(raw) == right("train") and set(raw.parts) == {"train"}
     assert "5 images that no label names, such as test/0.png, were left out" in raw.notes
 
 
 def test_two_folders_of_one_set_and_names_without_suffix(tmp_path):
-    files = {**images("images_part_1", name="scan_{i}.jpg"),
-             **images("images_part_2", name="x{i}.jpg"),
-             "metadata.csv": table(name="scan_{i}", header="image_id,dx") + "\n"
-             + table(name="x{i}", header="")}  # fmt: skip
+    files = {
+        **images("images_part_1", name="scan_{i}.jpg"),
+        **images("images_part_2", name="x{i}.jpg"),
+        "metadata.csv": table(name="scan_{i}", header="image_id,dx")
+        + "\n"
+        + table(name="x{i}", header=""),
+    }
     raw = opened(tmp_path, files)
-    assert labels_of(raw) == {**right("images_part_1", name="scan_{i}.jpg"),
-                              **right("images_part_2", name="x{i}.jpg")}  # fmt: skip
+    assert labels_of(raw) == {
+        **right("images_part_1", name="scan_{i}.jpg"),
+        **right("images_part_2", name="x{i}.jpg"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -95,8 +104,10 @@ def test_official_parts_in_tables(tmp_path, tables):
     raw = opened(tmp_path, {**images("im"), **tables})
     assert Counter(raw.parts.tolist()) == {"train": 9, "test": 3}
     assert {place[1] for place, p in zip(raw.places, raw.parts, strict=True) if p == "test"} == {
-        "im/9.png", "im/10.png", "im/11.png",
-    }  # fmt: skip
+        "im/9.png",
+        "im/10.png",
+        "im/11.png",
+    }
 
 
 @pytest.mark.parametrize("prefix", ["", "data/"])
@@ -104,8 +115,12 @@ def test_official_parts_in_tables(tmp_path, tables):
 def test_a_table_in_the_folder_of_its_images(tmp_path, name, prefix):
     rows = [f"{name.format(i=i)},{ANIMALS[(i + 1) % 3]}" for i in range(6)]
     other = "\n".join(["id,label", *rows])
-    files = {**images(f"{prefix}train"), f"{prefix}train/metadata.csv": table(name=name),
-             **images(f"{prefix}test", 6), f"{prefix}test/metadata.csv": other}  # fmt: skip
+    files = {
+        **images(f"{prefix}train"),
+        f"{prefix}train/metadata.csv": table(name=name),
+        **images(f"{prefix}test", 6),
+        f"{prefix}test/metadata.csv": other,
+    }
     raw = opened(tmp_path, files)
     tested = right(f"{prefix}test", 6, classes=(*ANIMALS[1:], ANIMALS[0]))
     assert labels_of(raw) == {**right(f"{prefix}train"), **tested}
@@ -158,22 +173,43 @@ def test_a_count_of_rows_that_names_more_images_does_not_name_them(tmp_path):
         ({"a.csv": "f,a,b,c\n" + "\n".join(f"{i},1,{i % 2},0" for i in range(12))}, "got 2 (a, b)"),
         ({"a.csv": table() + "\n0.png,dog\n"}, "1 images have several labels"),
         ({"a.csv": table(), "b.csv": table().replace("cat", "eel")}, "have several labels"),
-        ({"a.csv": "f,label\n" + "\n".join(f"{i},{['a', 'b', 'a|b'][i % 3]}" for i in range(12))},
-         "holds several labels for an image, such as 'a|b'"),
+        (
+            {
+                "a.csv": "f,label\n"
+                + "\n".join(f"{i},{['a', 'b', 'a|b'][i % 3]}" for i in range(12))
+            },
+            "holds several labels for an image, such as 'a|b'",
+        ),
         ({"a.csv": "f,label\n" + "\n".join(f"{i},a" for i in range(12))}, "no names and labels"),
-        ({"a.csv": "f,label\n" + "\n".join(
-            f"{i},{['scab', 'rust', 'scab rust'][i % 3]}" for i in range(12))},
-         "holds 'scab rust', and each of its words, too"),
-        ({"parts.csv": "f,partition\n" + "\n".join(f"{i}.png,{i % 3}" for i in range(12))},
-         "no names and labels of images in parts.csv"),
-        ({"folds.csv": "f,fold\n" + "\n".join(f"{i}.png,{i % 4}" for i in range(12))},
-         "no names and labels of images in folds.csv"),
-        ({"sets.csv": "f,dataset\n" + "\n".join(
-            f"{i}.png,{'train' if i % 3 else 'test'}" for i in range(12))},
-         "no names and labels of images in sets.csv"),
-        ({"a.csv": "one,two,label\n" + "\n".join(
-            f"{7 * i % 12},{5 * i % 12},{ANIMALS[i % 3]}" for i in range(12))},
-         "columns one, two name images, each of them others"),
+        (
+            {
+                "a.csv": "f,label\n"
+                + "\n".join(f"{i},{['scab', 'rust', 'scab rust'][i % 3]}" for i in range(12))
+            },
+            "holds 'scab rust', and each of its words, too",
+        ),
+        (
+            {"parts.csv": "f,partition\n" + "\n".join(f"{i}.png,{i % 3}" for i in range(12))},
+            "no names and labels of images in parts.csv",
+        ),
+        (
+            {"folds.csv": "f,fold\n" + "\n".join(f"{i}.png,{i % 4}" for i in range(12))},
+            "no names and labels of images in folds.csv",
+        ),
+        (
+            {
+                "sets.csv": "f,dataset\n"
+                + "\n".join(f"{i}.png,{'train' if i % 3 else 'test'}" for i in range(12))
+            },
+            "no names and labels of images in sets.csv",
+        ),
+        (
+            {
+                "a.csv": "one,two,label\n"
+                + "\n".join(f"{7 * i % 12},{5 * i % 12},{ANIMALS[i % 3]}" for i in range(12))
+            },
+            "columns one, two name images, each of them others",
+        ),
         ({"a.csv": table(name="z{i}")}, "no names and labels of images in a.csv"),
         ({"a.csv": "id,label\n"}, "no names and labels of images in a.csv"),
         ({"a.csv": "\0\1"}, "no names and labels of images in a.csv"),
@@ -197,9 +233,12 @@ def test_the_user_names_the_column(tmp_path):
         opened(tmp_path, files, label_column="size")
     files = {**tree(), "ages.csv": "file,age\n" + "\n".join(f"{c}/{i}.png,{i % 2}" for c in
                                                             ("blue", "green", "red") for i in range(4))}  # fmt: skip # noqa: E501
-    assert open_raw(write_folder(tmp_path / "b", {
-        n: c if isinstance(c, bytes) else c.encode() for n, c in files.items()}),
-        Options(label_column="age")).class_names == ["0", "1"]  # fmt: skip
+    assert open_raw(
+        write_folder(
+            tmp_path / "b", {n: c if isinstance(c, bytes) else c.encode() for n, c in files.items()}
+        ),
+        Options(label_column="age"),
+    ).class_names == ["0", "1"]
     with pytest.raises(ValueError, match=r"label_column: got 'age', but no table"):
         open_raw(write_folder(tmp_path / "c", tree()), Options(label_column="age"))
     files = {**images("im"), "a.csv": table(), "b.csv": table().replace("cat", "eel")}
@@ -221,8 +260,10 @@ def test_numbers_that_are_names_by_chance_are_no_names(tmp_path):
 @pytest.mark.parametrize("head", ["", "index", "number", "Unnamed: 0"])
 def test_a_count_of_rows_names_no_images(tmp_path, head):
     order = [7 * i % 12 for i in range(12)]
-    text = "\n".join([f"{head},image_id,label"] + [
-        f"{i},{number},{ANIMALS[number % 3]}" for i, number in enumerate(order)])  # fmt: skip
+    text = "\n".join(
+        [f"{head},image_id,label"]
+        + [f"{i},{number},{ANIMALS[number % 3]}" for i, number in enumerate(order)]
+    )
     raw = opened(tmp_path, {**images("im"), "a.csv": text})
     assert labels_of(raw) == right("im")
 

@@ -9,8 +9,9 @@ import numpy as np
 import psutil
 import pytest
 
-from utils import energy, resources
-from utils.resources import Meter, measure
+from utils.machine import energy
+from utils.machine import meter as meters
+from utils.machine.meter import Meter, measure
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +134,11 @@ def test_one_meter_measures_one_block_at_a_time_but_two_can_nest(meter):
 
 def test_codecarbon_writes_nothing_and_says_nothing(tmp_path):
     code = (
-        "from utils.resources import measure\n"
+        "from utils.machine.meter import measure\n"
         "with measure('ESP') as usage: pass\n"
         "assert usage.energy_method, usage"
     )
-    root = str(resources.__file__).rsplit("utils", 1)[0]
+    root = str(meters.__file__).rsplit("utils", 1)[0]
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r})\n{code}"],
         cwd=tmp_path,
@@ -196,7 +197,7 @@ def test_country_must_be_a_code(country):
 
 
 def test_no_gpu_is_nan(meter):
-    if resources._nvidia_gpus():
+    if meters._nvidia_gpus():
         pytest.skip("there is a GPU")
     with meter.measure() as usage:
         pass

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils.results import COLUMNS, COST, KEY, read_results, results_table, write_results
-from utils.workspace import read_json
+from utils.core.files import read_json
+from utils.retraining.results import COLUMNS, COST, KEY, read_results, results_table, write_results
 
 MADE = {"p0": {"python": "3.11"}}
 

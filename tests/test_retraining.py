@@ -9,26 +9,20 @@ import pandas as pd
 import pytest
 
 from tests.test_results import row
-from utils import curve, models, retraining
-from utils.curve import Curve, provenance_of, signature_of
-from utils.outcomes import unpack
-from utils.provenance import checksum, facts
-from utils.results import COST
-from utils.retraining import (
-    RetrainingData,
-    Trainer,
-    fresh_weights,
-    load_data,
-    order_for,
-    order_inputs,
-    prefix_sizes,
-    retrain,
-    retraining_inputs,
-    train,
-)
-from utils.seeds import rng
-from utils.training import architecture_of
-from utils.workspace import Workspace, write_json
+from utils.core.files import checksum, write_json
+from utils.core.paths import Workspace
+from utils.core.seeds import rng
+from utils.machine.provenance import facts
+from utils.networks import architectures, files, runtime
+from utils.networks.training import Trainer, architecture_of, fresh_weights, train
+from utils.retraining import curves, store
+from utils.retraining.configurations import retraining_inputs
+from utils.retraining.curves import retrain
+from utils.retraining.inputs import RetrainingData, load_data
+from utils.retraining.orders import order_for, order_inputs, prefix_sizes
+from utils.retraining.outcomes import unpack
+from utils.retraining.results import COST
+from utils.retraining.store import Curve, provenance_of, signature_of
 
 SHAPE, CLASSES = (8, 8, 1), 4
 OPTIONS = {"points": 4, "epochs": 2, "batch_size": 16, "seed": 5, "dataset": "tiny"}
@@ -36,7 +30,7 @@ OPTIONS = {"points": 4, "epochs": 2, "batch_size": 16, "seed": 5, "dataset": "ti
 
 @pytest.fixture(scope="module", autouse=True)
 def tensorflow():
-    models.start(seed=0, threads=1)
+    runtime.start(seed=0, threads=1)
 
 
 def images(n, seed):
@@ -63,7 +57,7 @@ def data():
 @pytest.fixture(scope="module")
 def model(data):
     """A small original model with dropout, after one epoch."""
-    model = models.build("4 P D.25 | 8 D.5", SHAPE, CLASSES, seed=1)
+    model = architectures.build("4 P D.25 | 8 D.5", SHAPE, CLASSES, seed=1)
     train(model, data.x_train, data.y_train, data.x_val, data.y_val, epochs=1, batch_size=16)
     return model
 
@@ -223,7 +217,7 @@ def test_loop_equals_keras_fit_on_the_same_batches(data):
     history = list(trainer.fit(x, y, np.arange(50), epochs=3, batch_size=16, seed=[5, 1]))
     keras_model = plain()
     keras_model.set_weights(start)
-    models.compile_model(keras_model, 0.01)
+    architectures.compile_model(keras_model, 0.01)
     for epoch in range(3):
         shuffled = rng(5, "shuffle", 1, epoch).permutation(50)
         log = keras_model.fit(
@@ -316,14 +310,14 @@ def test_no_tracing_for_other_sizes(data, trainer, model):
 
 def test_train_returns_the_history_and_depends_on_the_seed_alone(data):
     def run(seed):
-        model = models.build("4 P D.25 | 8 D.5", SHAPE, CLASSES, seed=1)
+        model = architectures.build("4 P D.25 | 8 D.5", SHAPE, CLASSES, seed=1)
         arrays = (data.x_train, data.y_train, data.x_val, data.y_val)
         lines = []
         table = train(model, *arrays, epochs=3, batch_size=16, seed=seed, progress=lines.append)
         return table, model.get_weights(), lines
 
     table, weights, lines = run(0)
-    models.build("8 | 8", SHAPE, CLASSES)  # another model in between changes nothing
+    architectures.build("8 | 8", SHAPE, CLASSES)  # another model in between changes nothing
     again, same_weights, _ = run(0)
     _, others, _ = run(1)
     assert table.columns.tolist() == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
@@ -342,7 +336,7 @@ def test_training_learns(data):
 
 def test_architecture_tells_networks_apart_by_their_layers_alone(model):
     def described(text, seed=0):
-        return architecture_of(models.build(text, SHAPE, CLASSES, seed=seed))
+        return architecture_of(architectures.build(text, SHAPE, CLASSES, seed=seed))
 
     plain(), normalized()  # Keras numbers its layers' names on
     assert described("4 P D.25 | 8 D.5", seed=4) == architecture_of(model)
@@ -493,7 +487,7 @@ def test_test_and_validation_inputs_do_not_reach_the_weights(data, model, traine
         retrain(model, 2, order, arrays, trainer=trainer, metric="dsa", **folder, **OPTIONS)
     for point in (1, 4):
         file = f"c2_dsa_p{point}.keras"
-        clean, other = (models.load(tmp_path / name / file) for name in ("clean", "poisoned"))
+        clean, other = (files.load(tmp_path / name / file) for name in ("clean", "poisoned"))
         assert equal_weights(clean.get_weights(), other.get_weights())
 
 
@@ -554,15 +548,15 @@ def test_points_of_other_settings_data_or_code_are_not_reused(
     assert not reused(data=dataclasses.replace(data, x_test=x_test))
     assert not reused(order=order[::-1])
     assert not reused(configuration=1)
-    assert not reused(model=models.build("4 P D.25 | 8 D.5", SHAPE, CLASSES, seed=2))
+    assert not reused(model=architectures.build("4 P D.25 | 8 D.5", SHAPE, CLASSES, seed=2))
     changes = {"epochs": 2, "batch_size": 8, "learning_rate": 0.01, "seed": 1, "points": 3}
     for name, value in changes.items():
         assert not reused(**{name: value}), name
     with monkeypatch.context() as patch:
-        patch.setattr(models, "threads", lambda: 2)  # sums in another order
+        patch.setattr(runtime, "threads", lambda: 2)  # sums in another order
         assert not reused()
     assert reused()
-    monkeypatch.setattr(retraining, "_CODE", retraining._CODE[1:])  # stands for changed code
+    monkeypatch.setattr(curves, "_CODE", curves._CODE[1:])  # stands for changed code
     assert not reused()
 
 
@@ -592,7 +586,7 @@ def test_rows_say_where_they_were_made_when_a_curve_goes_on_elsewhere(
     with pytest.raises(Stop):
         retrain(model, 2, order, data, progress=stop_after_point_2, **options)
     here, there = facts(), {**facts(), "id": "p-there", "platform": "another machine"}
-    for module in (curve, retraining):
+    for module in (store, curves):
         monkeypatch.setattr(module, "facts", lambda: there)
     table = retrain(model, 2, order, data, **options)
     assert table["provenance"].tolist() == [here["id"]] * 3 + ["p-there"] * 2
@@ -606,7 +600,7 @@ def test_rows_say_where_they_were_made_when_a_curve_goes_on_elsewhere(
 
 def test_facts_come_with_the_first_start_and_the_last_end(monkeypatch, tmp_path):
     times = iter(["12:00", "12:05", "14:00", "15:00", "11:00", "13:00"])
-    monkeypatch.setattr(curve, "now", lambda: next(times))
+    monkeypatch.setattr(store, "now", lambda: next(times))
     for name, point in (("a", 0), ("a", 1), ("b", 0)):  # a is stopped and goes on
         Curve(tmp_path / name, "same", "none", None, "c").add(row(point), None)
 
@@ -670,7 +664,7 @@ def test_no_best_or_all_models_are_kept(data, model, trainer, order, tmp_path):
         best = int(table["val_accuracy"][1:].idxmax())
         points = {"none": [], "best": [best], "all": [1, 2, 3, 4]}[keep]
         assert kept() == [*(f"c2_nc_p{point}.keras" for point in points), "original.keras"]
-    saved = models.load(tmp_path / f"c2_nc_p{best}.keras")
+    saved = files.load(tmp_path / f"c2_nc_p{best}.keras")
     x, y = validation(data)
     hits = saved.predict(x, verbose=0).argmax(axis=1) == y
     assert hits.mean() == pytest.approx(table["val_accuracy"][best])

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from tests.test_results import row
-from utils import models, robustness
-from utils.activations import predict
-from utils.attacks import fgsm
-from utils.outcomes import pack, unpack
-from utils.results import results_table
-from utils.robustness import (
+from utils.attacks.norm_ball import fgsm
+from utils.core.paths import Workspace
+from utils.networks import architectures, files, runtime
+from utils.networks.activations import predict
+from utils.retraining import fresh_attacks
+from utils.retraining.fresh_attacks import (
     ORIGINAL,
     AttackedInputs,
     attack_chosen,
@@ -24,8 +24,9 @@ from utils.robustness import (
     withstands,
     write_fresh,
 )
-from utils.statistics import chosen_points
-from utils.workspace import Workspace
+from utils.retraining.outcomes import pack, unpack
+from utils.retraining.results import results_table
+from utils.retraining.selection import chosen_points
 
 EPSILON, N, PIXELS = 0.1, 300, 6
 
@@ -34,7 +35,7 @@ def linear(kernel):
     """A network of two classes, whose border goes through the middle of the images' range."""
     import keras
 
-    models.start(seed=0, threads=1)
+    runtime.start(seed=0, threads=1)
     model = keras.Sequential(
         [keras.Input((3, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
     )
@@ -71,7 +72,7 @@ def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     rows = []
     for point, network in enumerate(networks):
-        models.save(network, folder / f"c2_dsa_p{point}.keras")
+        files.save(network, folder / f"c2_dsa_p{point}.keras")
         accuracies = {
             "accuracy_adversarial": right(network, fixed, labels).mean(),
             "accuracy_clean": right(network, images, labels).mean(),
@@ -116,7 +117,7 @@ def test_an_image_that_is_wrong_as_it_is_has_not_withstood(study, monkeypatch):
     networks, inputs, *_ = study
     good = right(networks[0], inputs.clean, inputs.labels)
     helps = np.stack([inputs.clean[good & (inputs.labels == label)][0] for label in (0, 1)])
-    monkeypatch.setattr(robustness, "pgd", lambda m, x, labels, *_, **__: helps[labels])
+    monkeypatch.setattr(fresh_attacks, "pgd", lambda m, x, labels, *_, **__: helps[labels])
     found = withstands(networks[0], inputs.clean, inputs.labels, EPSILON)
     assert np.array_equal(found, good) and not good.all()
 
@@ -130,7 +131,7 @@ def test_the_worst_of_several_attacks_counts_each_from_a_start_of_its_own(study,
         part = np.arange(N) % 3 == len(seeds) % 3
         return np.where(part[:, None, None, None], inputs.fixed, images)
 
-    monkeypatch.setattr(robustness, "pgd", pgd)
+    monkeypatch.setattr(fresh_attacks, "pgd", pgd)
     found = withstands(networks[0], inputs.clean, inputs.labels, EPSILON, restarts=2, seed=7)
     fooled = ~right(networks[0], inputs.fixed, inputs.labels)
     assert fooled.sum() > 50
@@ -154,7 +155,7 @@ def test_a_missing_or_another_network_is_refused_in_one_line(study, tmp_path):
     path.write_bytes((folder / "c2_dsa_p0.keras").read_bytes())
     with pytest.raises(ValueError, match=r"p2\.keras: expected the network of point 2, .* again$"):
         attack(study, tmp_path)
-    models.save(models.build("2 | 4", (3, 2, 1), 2), path)
+    files.save(architectures.build("2 | 4", (3, 2, 1), 2), path)
     with pytest.raises(ValueError, match=r"p2\.keras: expected .* original model's architecture$"):
         attack(study, tmp_path)
 
@@ -171,8 +172,13 @@ def test_a_network_must_be_as_good_as_its_row_says(study, part, point):
 
 def test_clean_accuracy_is_of_the_whole_test_set(study):
     networks, inputs, folder, results = study
-    half = dataclasses.replace(inputs, clean=inputs.clean[:50], fixed=inputs.fixed[:50],
-                               labels=inputs.labels[:50], attack=inputs.attack[:50])  # fmt: skip
+    half = dataclasses.replace(
+        inputs,
+        clean=inputs.clean[:50],
+        fixed=inputs.fixed[:50],
+        labels=inputs.labels[:50],
+        attack=inputs.attack[:50],
+    )
     parts = [right(n, half.fixed, half.labels).mean() for n in networks]
     table = attack((networks, half, folder, results.assign(accuracy_adversarial=parts)), steps=1)
     assert (table["n_attacked"] == 50).all()
@@ -251,11 +257,15 @@ def test_what_cannot_be_is_no_table(changes, message):
 
 def test_the_words_say_what_is_left_of_the_gain():
     def said(linf, fresh, fixed=0.6):
-        return in_words(fresh_table([
-            line(ORIGINAL, fixed=0.3, linf=0.1, fresh=0.1),
-            line("dsa", fixed, linf=linf - 0.1, fresh=fresh),
-            line("nc", fixed, linf=linf + 0.1, fresh=fresh),
-        ]))  # fmt: skip
+        return in_words(
+            fresh_table(
+                [
+                    line(ORIGINAL, fixed=0.3, linf=0.1, fresh=0.1),
+                    line("dsa", fixed, linf=linf - 0.1, fresh=fresh),
+                    line("nc", fixed, linf=linf + 0.1, fresh=fresh),
+                ]
+            )
+        )
 
     few = said(linf=0.5, fresh=0.14)  # 0.4 gained on the fixed, 0.04 of it is left
     assert few.startswith("digits, configuration 2: on the fixed inputs retraining takes")
@@ -272,9 +282,14 @@ def test_the_words_say_what_is_left_of_the_gain():
         text = said(linf=none, fresh=0.2, fixed=0.5)
         assert "There is no gain beyond chance on those within the budget" in text
         assert "is left" not in text
-    none = in_words(fresh_table([  # no attack has the same budget: 0.3 gained on all of them
-        line(ORIGINAL, fixed=0.3, linf=np.nan, fresh=0.1), line(fixed=0.6, linf=np.nan, fresh=0.25)
-    ]))  # fmt: skip
+    none = in_words(
+        fresh_table(
+            [  # no attack has the same budget: 0.3 gained on all of them
+                line(ORIGINAL, fixed=0.3, linf=np.nan, fresh=0.1),
+                line(fixed=0.6, linf=np.nan, fresh=0.25),
+            ]
+        )
+    )
     assert "from 0.300 to 0.600, under a fresh" in none and "So 50% of the gain is left" in none
 
 
@@ -288,11 +303,17 @@ def drawn(n, seed, gain, kept, seeds=(0,)):
         fresh = before | (after & ~before & (generator.random(n) < kept))
         for metric, fixed, under in ((ORIGINAL, before, before), ("dsa", after, fresh)):
             key = line(metric, seed=run, n_attacked=n)
-            rows.append(key | {
-                "accuracy_fixed": fixed.mean(), "accuracy_fixed_linf": fixed[budget].mean(),
-                "accuracy_fresh": under.mean(), "right_fixed": pack(fixed),
-                "right_fresh": pack(under), "within_budget": pack(budget),
-            })  # fmt: skip
+            rows.append(
+                key
+                | {
+                    "accuracy_fixed": fixed.mean(),
+                    "accuracy_fixed_linf": fixed[budget].mean(),
+                    "accuracy_fresh": under.mean(),
+                    "right_fixed": pack(fixed),
+                    "right_fresh": pack(under),
+                    "within_budget": pack(budget),
+                }
+            )
     return fresh_table(rows)
 
 

@@ -157,12 +157,17 @@ BAD_INPUT = {
     "raw without images": (lambda p: folder(p, {"red/a.txt": b""}), "no images found; expected"),
     "masks": (lambda p: folder(p, tree(classes=["a", "masks", "b"])), "masks looks like no class"),
     "parts without classes": (
-        lambda p: folder(p, tree(classes=["train", "test"])), "are named as parts, but"),
+        lambda p: folder(p, tree(classes=["train", "test"])),
+        "are named as parts, but",
+    ),
     "same images": (
         lambda p: folder(p, {f"{c}/{n}": i for n, i in tree(classes="x").items() for c in "ab"}),
-        "8 of 8 images equal one of another class"),
+        "8 of 8 images equal one of another class",
+    ),
     "label column": (
-        lambda p: folder(p, tree(), "--set", "label_column=age"), "label_column: got 'age'"),
+        lambda p: folder(p, tree(), "--set", "label_column=age"),
+        "label_column: got 'age'",
+    ),
     "left out": (lambda p: folder(p, tree(), "--set", "leave_out=sea"), "leave_out: no folder or"),
     "one class": (lambda p: folder(p, tree(classes=["red"])), "got only red"),
     "small classes": (lambda p: folder(p, tree(n=2)), "at least 3 training images of each class"),
@@ -187,8 +192,12 @@ BAD_INPUT = {
     "model of another": (["--model", "mnist=a.keras"], "--model mnist: not among --datasets"),
     "model as a parameter": (["--set", "own_model=a.keras"], "use --model instead"),
     "classes of gtsrb": (
-        lambda p: ["--datasets", "gtsrb", *folder(p, tree())[2:3],
-                   f"gtsrb={write_folder(p / 'in', tree())}"],
+        lambda p: [
+            "--datasets",
+            "gtsrb",
+            *folder(p, tree())[2:3],
+            f"gtsrb={write_folder(p / 'in', tree())}",
+        ],
         "expected the 43 classes of gtsrb, got 3",
     ),
     "path outside": (
@@ -213,8 +222,7 @@ BAD_INPUT = {
         "save numbers, and class_names as np.array(names, dtype=str)",
     ),
     "array of a pebibyte": (
-        lambda p: [*a_zip(p, "x.npy", 2**50)[:3],
-                   f"mine={(p / 'a.zip').rename(p / 'a.npz')}"],
+        lambda p: [*a_zip(p, "x.npy", 2**50)[:3], f"mine={(p / 'a.zip').rename(p / 'a.npz')}"],
         "unpacks to 1,048,576.0 GiB",
     ),
     "IDX of an exbibyte": (lambda p: idx(p, b"\0\0\x08\x03" + b"\xff" * 12), "GiB"),
@@ -335,8 +343,11 @@ def test_a_reader_that_goes_away_is_no_error():
 def test_ctrl_c_while_planning_is_quiet():
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "run_all.py"), "--plan"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     time.sleep(2)
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)

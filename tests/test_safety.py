@@ -13,15 +13,20 @@ import pytest
 
 from tests.notebooks import write_template
 from tests.pictures import tree, write_folder
-from utils import plotting
-from utils.execution import execute
-from utils.pipeline import Job, Step
-from utils.raw.pool import decode_all
-from utils.raw.sources import open_raw
-from utils.reporting import Links, write_index
-from utils.splits import describe
-from utils.text import readable
-from utils.workspace import Workspace, read_json
+from utils.core.files import read_json
+from utils.core.paths import Workspace
+from utils.core.text import readable
+from utils.data.arrays import describe
+from utils.data.raw.pool import decode_all
+from utils.data.raw.sources import open_raw
+from utils.plan.jobs import Job, Step
+from utils.plotting.adversarial import adversarial_examples
+from utils.plotting.images import class_counts, image_grid
+from utils.plotting.networks import confusion_matrix
+from utils.plotting.style import save_figure
+from utils.reports.index import write_index
+from utils.reports.pages import Links
+from utils.runner.execution import execute
 
 VALUES = [
     "'", '"', '"""', "'''", "\\", "\\\\'", '\\"', "a\nb", "\r\n\t\0\x1b[2J", "\u2028\u2029",
@@ -31,8 +36,22 @@ VALUES = [
     '"); __import__("pathlib").Path("own").touch(); ("', "\n__import__('os').mkdir('own')",
     "{{ 7 * 7 }} {% raw %}", "\\N{BULLET} \\x41", "raw=1 # ", "\u202eevil",
 ]  # fmt: skip
-NAMES = ["$x$", "$\\frac$", "a_b^c", "<b>bold", "<script>alert(1)", "\x1b[2Jcleared",
-         "two\nlines", "\u202etxt.exe", "a" * 300, "&amp;", "-->", "\udcff", "{0}", "größe"]
+NAMES = [
+    "$x$",
+    "$\\frac$",
+    "a_b^c",
+    "<b>bold",
+    "<script>alert(1)",
+    "\x1b[2Jcleared",
+    "two\nlines",
+    "\u202etxt.exe",
+    "a" * 300,
+    "&amp;",
+    "-->",
+    "\udcff",
+    "{0}",
+    "größe",
+]
 
 
 def test_parameters_arrive_in_a_notebook_as_they_are_and_run_no_code(tmp_path, monkeypatch):
@@ -46,9 +65,15 @@ def test_parameters_arrive_in_a_notebook_as_they_are_and_run_no_code(tmp_path, m
     template = write_template(tmp_path / "templates" / "echo.ipynb", "\n".join(declared), cell)
     place = Workspace(tmp_path / "work {space}")
     job = Job(
-        Step("0.0", "echo", str(template), "echo", (), False), place, {**given, "names": [*given]},
-        place.reports("digits") / "echo", (), ("found.json",), (), (),
-    )  # fmt: skip
+        Step("0.0", "echo", str(template), "echo", (), False),
+        place,
+        {**given, "names": [*given]},
+        place.reports("digits") / "echo",
+        (),
+        ("found.json",),
+        (),
+        (),
+    )
     assert execute(job, Links(), "a run")["error"] is None
     assert read_json(place.root / "found.json") == given
     page = job.file(".html").read_text(encoding="utf-8")
@@ -67,8 +92,12 @@ def test_names_of_classes_are_one_readable_line(raw, tmp_path):
     for name in raw.class_names:
         assert name.isprintable() and len(name) <= 100 and name.encode()
     assert {r"\x1b[2Jcleared", r"two\nlines", r"\u202etxt.exe", r"\udcff"} <= {*raw.class_names}
-    np.savez(tmp_path / "a.npz", x=np.zeros((90, 6, 6)), y=np.arange(90) % 3,
-             class_names=np.array(["b" * 9999, "a\nb", "\x00c"]))  # fmt: skip
+    np.savez(
+        tmp_path / "a.npz",
+        x=np.zeros((90, 6, 6)),
+        y=np.arange(90) % 3,
+        class_names=np.array(["b" * 9999, "a\nb", "\x00c"]),
+    )
     names = open_raw(tmp_path / "a.npz").class_names
     assert names == ["b" * 49 + "…" + "b" * 50, r"a\nb", r"\x00c"]
 
@@ -78,22 +107,23 @@ def test_figures_draw_names_as_they_are(raw, tmp_path):
     labels = np.arange(n)
     images = np.zeros((n, 4, 4, 1))
     figures = [
-        plotting.class_counts({"train": labels}, names),
-        plotting.image_grid(images, names),
-        plotting.confusion_matrix(labels, labels, names),
-        plotting.adversarial_examples(
+        class_counts({"train": labels}, names),
+        image_grid(images, names),
+        confusion_matrix(labels, labels, names),
+        adversarial_examples(
             images, images, labels, labels, labels, np.array(["fgsm"] * n), names, per_attack=n
         ),
     ]
     for number, figure in enumerate(figures):
-        svg = plotting.save(figure, tmp_path, f"figure_{number}")[0].read_text(encoding="utf-8")
+        svg = save_figure(figure, tmp_path, f"figure_{number}")[0].read_text(encoding="utf-8")
         assert "$x$" in svg and "\x1b" not in svg
         assert "<script>" not in svg and "<b>" not in svg
 
 
 def test_broken_images_are_named_readably():
-    broken, _ = decode_all([(0, b"")], (4, 4, 1), np.empty((1, 4, 4, 1), np.float32),
-                        lambda _: "a\n\x1b[2J<b>.png", 1)  # fmt: skip
+    broken, _ = decode_all(
+        [(0, b"")], (4, 4, 1), np.empty((1, 4, 4, 1), np.float32), lambda _: "a\n\x1b[2J<b>.png", 1
+    )
     assert broken[0].name == r"a\n\x1b[2J<b>.png"
     table = pd.DataFrame(broken.values(), columns=["not decoded", "reason"])
     assert "&lt;b&gt;" in table.to_html() and "<b>" not in table.to_html()
@@ -128,10 +158,17 @@ def test_the_index_survives_records_of_any_content(tmp_path):
     folder = place.reports("digits")
     for name, changes in NONSENSE.items():
         write_folder(folder, {f"{name}.json": json.dumps(RECORD | changes).encode()})
-    write_folder(folder, {
-        "good.json": json.dumps(RECORD).encode(), "javascript:x.json": json.dumps(RECORD).encode(),
-        "javascript:x.html": b"", "list.json": b"[]", "deep.json": DEEP, "binary.json": b"\xff",
-    })  # fmt: skip
+    write_folder(
+        folder,
+        {
+            "good.json": json.dumps(RECORD).encode(),
+            "javascript:x.json": json.dumps(RECORD).encode(),
+            "javascript:x.html": b"",
+            "list.json": b"[]",
+            "deep.json": DEEP,
+            "binary.json": b"\xff",
+        },
+    )
     os.mkfifo(folder / "pipe.json")
     (folder / "folder.json").mkdir()
     for content in (b"[1]", b"{", DEEP, b'{"text": ["<script>"]}', b'{"text": "<script>"}'):

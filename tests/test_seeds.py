@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import utils
-from utils.seeds import rng
+from utils.core.seeds import rng
 
 
 def test_generators_differ_in_seed_purpose_and_numbers():

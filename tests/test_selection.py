@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from tests.test_results import row
-from utils.curve import Curve
-from utils.outcomes import pack
-from utils.results import results_table
-from utils.statistics import chosen_point, chosen_points, summarise_runs
-from utils.statistics.selection import near
+from utils.retraining.outcomes import pack
+from utils.retraining.results import results_table
+from utils.retraining.selection import chosen_point, chosen_points, near
+from utils.retraining.store import Curve
+from utils.statistics.summaries import summarise_runs
 
 CURVES = [  # accuracies on validation, point 0 first; the chosen point
     ([0.9, 0.5, 0.7, 0.7], 2),

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from tests.conftest import ROOT
-from utils.statistics import (
+from utils.statistics.significance import (
     compare_pairs,
     configuration_blocks,
     critical_difference,
@@ -269,11 +269,19 @@ def runs(metrics, seeds=8, configurations=(1, 2)):
     """Areas: `metrics` says by how much each lies above 0.5 (and a little more in each seed)."""
     return pd.DataFrame(
         [
-            {"dataset": "digits", "configuration": c, "metric": metric, "seed": seed,
-             "area": 0.5 + gain + seed / 100, "chosen_accuracy": 0.6 + gain + c / 10 + seed / 100}
-            for c in configurations for metric, gain in metrics.items() for seed in range(seeds)
+            {
+                "dataset": "digits",
+                "configuration": c,
+                "metric": metric,
+                "seed": seed,
+                "area": 0.5 + gain + seed / 100,
+                "chosen_accuracy": 0.6 + gain + c / 10 + seed / 100,
+            }
+            for c in configurations
+            for metric, gain in metrics.items()
+            for seed in range(seeds)
         ]
-    )  # fmt: skip
+    )
 
 
 def test_all_pairs_of_a_page_are_corrected_together():

@@ -16,11 +16,12 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROOT, run_all
-from utils.metrics import METRICS
-from utils.results import COST, KEY, about_file, read_results
-from utils.robustness import ORIGINAL, read_fresh
-from utils.statistics import chosen_points
-from utils.workspace import Workspace, read_json
+from utils.core.files import read_json
+from utils.core.paths import Workspace
+from utils.metrics.registry import METRICS
+from utils.retraining.fresh_attacks import ORIGINAL, read_fresh
+from utils.retraining.results import COST, KEY, about_file, read_results
+from utils.retraining.selection import chosen_points
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +133,22 @@ def test_figures_are_there_for_papers_pages_and_a_quick_look(smoke):
 
 def test_the_same_seed_gives_the_same_table_whatever_runs_beside(smoke, tmp_path):
     place, _ = smoke
-    result = run_all("--preset", "smoke", "--workspace", tmp_path, "--jobs", 1,
-                     "--configurations", 2, "--steps", "0", "1", "2", "3", "4")  # fmt: skip
+    result = run_all(
+        "--preset",
+        "smoke",
+        "--workspace",
+        tmp_path,
+        "--jobs",
+        1,
+        "--configurations",
+        2,
+        "--steps",
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     one = read_results(place.results("digits", 0, 2))
     two = read_results(Workspace(tmp_path).results("digits", 0, 2))
@@ -177,8 +192,11 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
     command = [sys.executable, str(ROOT / "run_all.py"), "--preset", "smoke", "--steps", "0"]
     process = subprocess.Popen(
         [*command, "--workspace", str(tmp_path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     record = Workspace(tmp_path).reports("digits") / "0.0.1-digits-preprocessing.json"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:

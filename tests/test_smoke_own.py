@@ -9,24 +9,42 @@ import pytest
 
 from tests.conftest import run_all
 from tests.pictures import picture, tree, write_folder
-from utils import models
-from utils.datasets import describe, load_splits
-from utils.results import read_results
-from utils.workspace import Workspace, read_json
+from utils.core.files import read_json
+from utils.core.paths import Workspace
+from utils.data.arrays import describe, load_splits
+from utils.networks import files, runtime
+from utils.retraining.results import read_results
 
-QUICK = ["--preset", "smoke", "--configurations", 2, "--metrics", "deepgini", "random",
-         "--attacks", "fgsm", "--jobs", 2]  # fmt: skip
+QUICK = [
+    "--preset",
+    "smoke",
+    "--configurations",
+    2,
+    "--metrics",
+    "deepgini",
+    "random",
+    "--attacks",
+    "fgsm",
+    "--jobs",
+    2,
+]
 
 
 def own_network():
-    models.start()
+    runtime.start()
     import keras
     from keras import layers
 
     return keras.Sequential(
-        [keras.Input((None, None, 3)), layers.Conv2D(4, 3), layers.BatchNormalization(),
-         layers.GlobalMaxPooling2D(), layers.Dense(8, "relu"), layers.Dense(3)]
-    )  # fmt: skip
+        [
+            keras.Input((None, None, 3)),
+            layers.Conv2D(4, 3),
+            layers.BatchNormalization(),
+            layers.GlobalMaxPooling2D(),
+            layers.Dense(8, "relu"),
+            layers.Dense(3),
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +60,21 @@ def place(tmp_path_factory):
     files = {name: content for name, content in files.items() if name[0] == "t"}  # in a part
     write_folder(place.raw("folder"), files)
     own_network().save(place.root / "own.keras")
-    result = run_all("--datasets", "colours", "folder", "--raw",
-                     f"colours={place.root / 'colours.npz'}", "--workspace", place.root,
-                     "--model", f"colours={place.root / 'own.keras'}",
-                     "--set", "image_size=12", "accept_weak=true", *QUICK)  # fmt: skip
+    result = run_all(
+        "--datasets",
+        "colours",
+        "folder",
+        "--raw",
+        f"colours={place.root / 'colours.npz'}",
+        "--workspace",
+        place.root,
+        "--model",
+        f"colours={place.root / 'own.keras'}",
+        "--set",
+        "image_size=12",
+        "accept_weak=true",
+        *QUICK,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return place
 
@@ -59,8 +88,8 @@ def test_every_step_runs(place, dataset):
 
 
 def test_the_own_network_is_the_original_model(place):
-    own = models.load(place.root / "own.keras").get_weights()
-    original = models.load(place.original_model("colours", 0)).get_weights()
+    own = files.load(place.root / "own.keras").get_weights()
+    original = files.load(place.original_model("colours", 0)).get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(own, original, strict=True))
     assert not (place.models("colours", 0) / "history.csv").exists()
     assert (place.models("folder", 0) / "history.csv").exists()
@@ -68,8 +97,20 @@ def test_the_own_network_is_the_original_model(place):
 
 def test_another_model_makes_its_jobs_stale(place):
     raw = f"colours={place.root / 'colours.npz'}"
-    options = ["--datasets", "colours", "--raw", raw, "--workspace", place.root,
-               "--set", "image_size=12", "accept_weak=true", "--steps", "0", *QUICK]  # fmt: skip
+    options = [
+        "--datasets",
+        "colours",
+        "--raw",
+        raw,
+        "--workspace",
+        place.root,
+        "--set",
+        "image_size=12",
+        "accept_weak=true",
+        "--steps",
+        "0",
+        *QUICK,
+    ]
     same = run_all(*options, "--model", place.root / "own.keras", "--plan")
     assert "skip  colours/seed-0/0.1.1-colours-original_model_training" in same.stdout
     none = run_all(*options, "--plan")
@@ -115,9 +156,21 @@ def test_a_network_that_has_learned_nothing_stops_its_run(place):
     with np.load(place.root / "colours.npz") as file:
         x, names = file["x"], file["class_names"]
     np.savez(place.root / "noise.npz", x=x, y=np.arange(120) // 3 % 3, class_names=names)
-    result = run_all("--datasets", "noise", "--raw", f"noise={place.root / 'noise.npz'}",
-                     "--workspace", place.root, "--model", place.root / "own.keras",
-                     "--set", "image_size=12", "--steps", "0", *QUICK)  # fmt: skip
+    result = run_all(
+        "--datasets",
+        "noise",
+        "--raw",
+        f"noise={place.root / 'noise.npz'}",
+        "--workspace",
+        place.root,
+        "--model",
+        place.root / "own.keras",
+        "--set",
+        "image_size=12",
+        "--steps",
+        "0",
+        *QUICK,
+    )
     assert result.returncode == 1
     assert "no more than by guessing" in result.stdout and "accept_weak=true" in result.stdout
     page = place.reports("noise", 0) / "0.1.1-noise-original_model_training.html"

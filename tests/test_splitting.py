@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from utils.raw.arrays import Arrays
-from utils.raw.scale import DEEP, Scale, Stored
-from utils.splitting import plan_split, understood
+from utils.data.raw.arrays import Arrays
+from utils.data.raw.scale import DEEP, Scale, Stored
+from utils.data.splitting import plan_split, understood
 
 THIRDS = (0.7, 0.2, 0.1)
 
@@ -15,11 +15,15 @@ THIRDS = (0.7, 0.2, 0.1)
 def listed(labels, parts="", tracks=None):
     labels = np.asarray(labels)
     return Arrays(
-        labels=labels, class_names=[*map(str, range(labels.max() + 1))], source="made",
-        parts=np.broadcast_to(parts, labels.shape), tracks=tracks,
+        labels=labels,
+        class_names=[*map(str, range(labels.max() + 1))],
+        source="made",
+        parts=np.broadcast_to(parts, labels.shape),
+        tracks=tracks,
         images=np.zeros((len(labels), 1, 1, 1), np.uint8),
-        stored=Stored(DEEP, 0, 255), scale=Scale(0, 255, ""),
-    )  # fmt: skip
+        stored=Stored(DEEP, 0, 255),
+        scale=Scale(0, 255, ""),
+    )
 
 
 def all_once(plan, n):
@@ -75,16 +79,20 @@ def test_official_parts_stay_what_they_are():
     parts = np.array(["train"] * 90 + ["test"] * 30)
     plan = plan_split(listed(np.arange(120) % 3, parts), (0.8, 0.2, 0))
     assert sorted(plan.test) == list(range(90, 120)) and plan.sizes["val"] == 18
-    assert plan.how == ("80/20 % training/validation, at random within each class, image by image; "
-                        "test images as the data set has them")  # fmt: skip
+    assert plan.how == (
+        "80/20 % training/validation, at random within each class, image by image; "
+        "test images as the data set has them"
+    )
     own = plan_split(listed(np.arange(120) % 3, parts), THIRDS)
     assert own.sizes == {"train": 70, "val": 20, "test": 30}  # 70 to 20, as among all
     parts[80:90] = "val"
     plan = plan_split(listed(np.arange(120) % 3, parts), THIRDS)
     assert plan.sizes == {"train": 80, "val": 10, "test": 30}
     assert plan_split(listed(np.arange(120) % 3, parts), THIRDS, 60).sizes == {
-        "train": 40, "val": 5, "test": 15,
-    }  # fmt: skip
+        "train": 40,
+        "val": 5,
+        "test": 15,
+    }
 
 
 def test_by_track_no_track_is_on_two_sides():

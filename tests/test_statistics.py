@@ -6,31 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils.outcomes import pack, unpack
-from utils.statistics import (
-    against_random,
-    answers,
-    as_record,
-    chance_in_words,
-    chosen_in_words,
+from utils.retraining.outcomes import pack, unpack
+from utils.retraining.selection import choose, chosen_in_words, paired
+from utils.statistics.advice import pareto_front, recommend, unbeaten
+from utils.statistics.answers import answers, as_record, weigh
+from utils.statistics.sensitivity import sensitivity_in_words, sensitivity_table, summarise_variants
+from utils.statistics.summaries import against_random, mean_interval, summarise, summarise_runs
+from utils.statistics.tables import (
     effects_table,
-    mean_interval,
     pairs_table,
-    pareto_front,
     parts_table,
     reach_table,
-    recommend,
     runs_in_words,
-    sensitivity_in_words,
-    sensitivity_table,
     spread_table,
-    summarise,
-    summarise_runs,
-    summarise_variants,
-    unbeaten,
-    weigh,
 )
-from utils.statistics.selection import choose, paired
+from utils.statistics.wording import chance_in_words
 
 
 def outcomes(accuracy, shift=0, n=1000):
@@ -83,20 +73,29 @@ def row(table, **where):
 
 def with_setting(results, parameter, value, is_base=False):
     return pd.concat(
-        [pd.DataFrame({"parameter": parameter, "value": value, "is_base": is_base},
-                      index=results.index), results], axis=1,
-    )  # fmt: skip
+        [
+            pd.DataFrame(
+                {"parameter": parameter, "value": value, "is_base": is_base}, index=results.index
+            ),
+            results,
+        ],
+        axis=1,
+    )
 
 
 def test_whether_the_advice_stays_when_a_setting_changes():
     low = [0.5, 0.6, 0.6, 0.6]
     base = pd.concat([DSA, curve("nc", low), RANDOM])
     turned = pd.concat([curve("dsa", low), curve("nc", [0.5, 0.75, 0.9, 0.9]), RANDOM])
-    results = pd.concat([
-        with_setting(turned, "points", "20"), with_setting(base, "points", "5"),
-        with_setting(base, "points", "10", True), with_setting(turned, "layer", "conv_1"),
-        with_setting(base, "layer", "default", True),
-    ])  # fmt: skip
+    results = pd.concat(
+        [
+            with_setting(turned, "points", "20"),
+            with_setting(base, "points", "5"),
+            with_setting(base, "points", "10", True),
+            with_setting(turned, "layer", "conv_1"),
+            with_setting(base, "layer", "default", True),
+        ]
+    )
     runs = summarise_variants(results)
     values = runs.drop_duplicates(["parameter", "value"])
     assert values["value"].tolist() == ["5", "10", "20", "conv_1", "default"]
@@ -116,8 +115,9 @@ def test_whether_the_advice_stays_when_a_setting_changes():
     assert "is recommended with 1 of the 2; who keeps to it is at most 0.300 less accurate" in text
     (stays,) = [r for _, r in table.groupby("parameter") if r["parameter"].iloc[0] == "points"]
     text = sensitivity_in_words(stays[stays["value"] != "20"])
-    assert text.endswith("configuration 2 with Distance-based surprise adequacy is recommended "
-                         "with each of them.")  # fmt: skip
+    assert text.endswith(
+        "configuration 2 with Distance-based surprise adequacy is recommended with each of them."
+    )
 
 
 def test_mean_interval():
@@ -241,15 +241,24 @@ def test_what_are_no_outcomes_is_refused(text):
 def test_the_standard_error_over_seeds_and_data_sets():
     """Two seeds of one data set and of another, with numbers by hand."""
     right = {  # d0: dsa - nc is 2 and 1 of 4; d1: 0 and 1 of 2
-        ("d0", 0): ([1, 1, 1, 0], [1, 0, 0, 0]), ("d0", 1): ([1, 1, 1, 0], [0, 1, 1, 0]),
-        ("d1", 0): ([1, 0], [0, 1]), ("d1", 1): ([1, 1], [0, 1]),
-    }  # fmt: skip
+        ("d0", 0): ([1, 1, 1, 0], [1, 0, 0, 0]),
+        ("d0", 1): ([1, 1, 1, 0], [0, 1, 1, 0]),
+        ("d1", 0): ([1, 0], [0, 1]),
+        ("d1", 1): ([1, 1], [0, 1]),
+    }
     rows = [
-        {"dataset": d, "seed": s, "configuration": 2, "metric": metric,
-         "share": n / 100, "val_accuracy": np.mean(outcome), "val_right": pack(outcome)}
+        {
+            "dataset": d,
+            "seed": s,
+            "configuration": 2,
+            "metric": metric,
+            "share": n / 100,
+            "val_accuracy": np.mean(outcome),
+            "val_right": pack(outcome),
+        }
         for (d, s), both in right.items()
         for metric, n, outcome in zip(("dsa", "nc"), (90, 10), both, strict=True)
-    ]  # fmt: skip
+    ]
     table = choose(pd.DataFrame(rows))
     # d0: images (0.25 / 3 + 0.1875 / 3) / 2, seeds 0.5 - 0.25: s^2 / 2 = 0.03125 / 2
     d0 = (0.25 / 3 + 0.1875 / 3) / 2 + 0.03125 / 2
@@ -396,9 +405,12 @@ def test_pareto_front_without_columns():
 
 def test_unbeaten_needs_all_three_and_leaves_out_what_was_not_measured():
     table = pd.DataFrame(
-        {"chosen_accuracy": [0.9, 0.9, 0.8], "chosen_seconds": [2.0, 1.0, 1.0],
-         "chosen_energy_kwh": [1.0, 2.0, 2.0]}
-    )  # fmt: skip
+        {
+            "chosen_accuracy": [0.9, 0.9, 0.8],
+            "chosen_seconds": [2.0, 1.0, 1.0],
+            "chosen_energy_kwh": [1.0, 2.0, 2.0],
+        }
+    )
     assert unbeaten(table).tolist() == [True, True, False]
     assert unbeaten(table.assign(chosen_energy_kwh=np.nan)).tolist() == [False, True, False]
 
@@ -430,14 +442,22 @@ def test_recommend():
     assert choice["share"] == pytest.approx(2 / 3)
     beats = {name: entry["difference"] for name, entry in choice["beats"].items()}
     assert beats == pytest.approx({"random": 0.1, "all_inputs": 0.02, "no_retraining": 0.4})
-    for part in ("configuration 2", "200 inputs that Neuron coverage", "from 0.500 to 0.900",
-                 "0.100 above 100 inputs in random order", "0.020 above all 300 inputs (3.0 s)",
-                 "0.400 above no retraining", "2.0 s and 2 Wh", "one run with one seed",
-                 "0.790 to 0.890", "takes 7 seeds, or as many data sets",
-                 "the fewest inputs within one standard error of the highest accuracy on valid",
-                 "(0.005 below Distance-based surprise adequacy in configuration 1, with a "
-                 "standard error of 0.014)",
-                 "this order's best is 0.900 at 200 inputs"):  # fmt: skip
+    for part in (
+        "configuration 2",
+        "200 inputs that Neuron coverage",
+        "from 0.500 to 0.900",
+        "0.100 above 100 inputs in random order",
+        "0.020 above all 300 inputs (3.0 s)",
+        "0.400 above no retraining",
+        "2.0 s and 2 Wh",
+        "one run with one seed",
+        "0.790 to 0.890",
+        "takes 7 seeds, or as many data sets",
+        "the fewest inputs within one standard error of the highest accuracy on valid",
+        "(0.005 below Distance-based surprise adequacy in configuration 1, with a "
+        "standard error of 0.014)",
+        "this order's best is 0.900 at 200 inputs",
+    ):
         assert part in text, part
 
 
@@ -498,8 +518,10 @@ def test_recommend_over_data_sets_counts_them_alike_and_takes_shares():
     )
     choice, text = advise(results)
     assert (choice["metric"], choice["share"], choice["datasets"]) == (
-        "nc", 0.75, ["digits", "mnist"]
-    )  # fmt: skip
+        "nc",
+        0.75,
+        ["digits", "mnist"],
+    )
     assert choice["accuracy"] == pytest.approx(0.8) and np.isnan(choice["accuracy_interval"])
     assert "on 2 data sets" in text and "75% of the inputs" in text
     with pytest.raises(ValueError, match="run on every data set"):
@@ -573,8 +595,9 @@ def test_answers_agree_with_the_study_beyond_chance():
     gains[2] = {"deepgini": 0.2, "nc": 0.15, "random": 0.1}
     metric, configuration, cost, _ = answers(weigh(study(gains)))
     assert metric["verdict"] == "agrees, beyond chance"
-    assert "Better than random order beyond chance: DeepGini and Neuron coverage." in (
-        metric["answer"]
+    assert (
+        "Better than random order beyond chance: DeepGini and Neuron coverage."
+        in (metric["answer"])
     )
     assert configuration["verdict"] == "agrees, beyond chance"
     assert cost["verdict"].startswith("agrees")
@@ -589,8 +612,10 @@ def test_seeds_of_several_data_sets_are_not_tested_as_if_independent():
     assert evidence.pairs.metrics["p_holm"].isna().all()
     assert evidence.pairs.configurations["p_holm"].isna().all()
     text = evidence.text
-    effects = ("+0.150 ± 0.000 on d0, +0.150 ± 0.000 on d1 and +0.150 ± 0.000 on d2 "
-               "(± the 95 % t-interval over 9 seeds)")  # fmt: skip
+    effects = (
+        "+0.150 ± 0.000 on d0, +0.150 ± 0.000 on d1 and +0.150 ± 0.000 on d2 "
+        "(± the 95 % t-interval over 9 seeds)"
+    )
     assert effects in text and "p = " not in text and "Wilcoxon" not in text
     assert "Over 3 data sets, means over their seeds, no test is made. A test against " in text
     assert text.index(effects) < text.index("no test is made")

@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from utils.parameters import template_parameters
-from utils.pipeline import STEPS
-from utils.workspace import TEMPLATES
+from utils.core.paths import TEMPLATES
+from utils.plan.jobs import STEPS
+from utils.plan.parameters import template_parameters
 
 NOTEBOOKS = sorted(TEMPLATES.glob("*.ipynb"))
 
@@ -45,9 +45,11 @@ class TestTemplate:
 
     def test_sections_are_numbered_and_the_last_lists_the_files(self, path):
         headings = [
-            line for c in cells(path, "markdown") for line in c["source"].splitlines()
+            line
+            for c in cells(path, "markdown")
+            for line in c["source"].splitlines()
             if line.startswith("## ")
-        ]  # fmt: skip
+        ]
         assert headings.pop() == "## Files written"
         assert [int(re.match(r"## (\d+)\. ", h)[1]) for h in headings] == [
             *range(1, len(headings) + 1)
@@ -74,7 +76,7 @@ class TestTemplate:
 
     def test_tensorflow_only_where_a_network_runs(self, path):
         step = next(s for s in STEPS if s.template == path.name)
-        uses = any("models.start(" in c["source"] for c in cells(path))
+        uses = any("runtime.start(" in c["source"] for c in cells(path))
         assert uses == step.network
 
 

@@ -2,13 +2,14 @@
 
 import pytest
 
-from utils.pipeline import STEPS
-from utils.variants import value_in_run
-from utils.workspace import Workspace, write_json
+from utils.core.files import write_json
+from utils.core.paths import Workspace
+from utils.plan.jobs import STEPS
+from utils.plan.variants import value_in_run
 
 
 def record(place, step, parameters, dataset="digits", seed=0, configuration=2):
-    """A job's record, where `utils.execution` writes it."""
+    """A job's record, where `utils.runner.execution` writes it."""
     step = next(s for s in STEPS if s.id == step)
     folder = place.reports(dataset, seed if "seed" in step.per else None)
     name = step.copy.format(d=dataset, c=configuration)
@@ -25,13 +26,19 @@ def run(tmp_path):
     record(place, "1.1", {"epsilon": 0.05, "attacks": ["fgsm", "cw"]})
     record(place, "2.1", {"layer": "", "metrics": ["dsa"]})
     for c in (1, 2):
-        record(place, "3-4.1", {"points": 10, "retraining_epochs": 4, "batch_size": 64,
-                                "learning_rate": 0.001}, configuration=c)  # fmt: skip
+        record(
+            place,
+            "3-4.1",
+            {"points": 10, "retraining_epochs": 4, "batch_size": 64, "learning_rate": 0.001},
+            configuration=c,
+        )
     # a later step has a value of its own, and so have other files, runs and data sets
     record(place, "4.2", {"epsilon": 0.3, "seed": 0})
     record(place, "5.1", {"points": 99}, seed=0)
-    write_json(place.results("digits", 0, 2).with_suffix(".json"),
-               {"parameters": {"epochs": 4, "points": 98, "batch_size": 1}})  # fmt: skip
+    write_json(
+        place.results("digits", 0, 2).with_suffix(".json"),
+        {"parameters": {"epochs": 4, "points": 98, "batch_size": 1}},
+    )
     write_json(place.reports("digits", 0) / "z.json", {"parameters": {"epsilon": 9, "layer": "z"}})
     record(place, "3-4.1", {"points": 7}, configuration=3)
     record(place, "3-4.1", {"points": 8}, seed=1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from utils.workspace import ROOT, Workspace, atomic
+from utils.core.files import atomic
+from utils.core.paths import ROOT, Workspace
 
 
 def test_root_is_the_checkout_and_seeds_are_apart(tmp_path):

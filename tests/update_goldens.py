@@ -17,8 +17,16 @@ import nbformat
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = ROOT / "tests" / "goldens"
 WORKSPACE = "build/goldens"
-OPTIONS = ["--preset", "smoke", "--configurations", "2", "--workspace", str(ROOT / WORKSPACE),
-           "--vary", "epsilon=0.02,0.1"]  # fmt: skip
+OPTIONS = [
+    "--preset",
+    "smoke",
+    "--configurations",
+    "2",
+    "--workspace",
+    str(ROOT / WORKSPACE),
+    "--vary",
+    "epsilon=0.02,0.1",
+]
 
 
 def main() -> None:

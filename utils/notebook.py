@@ -9,18 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from utils.text import readable
-from utils.workspace import ROOT, Workspace
-
-PROGRESS_MARK = "→ "
-
-
-def progress(text: str) -> None:
-    """Say how far a template is; ``run_all.py`` shows the newest such line.
-
-    The last line a template says is its main number on the index page.
-    """
-    print(f"{PROGRESS_MARK}{readable(text)}", flush=True)
+from utils.core.paths import ROOT, Workspace
 
 
 def ensure_inputs(paths: Iterable[Path], workspace: Workspace, **request: object) -> None:

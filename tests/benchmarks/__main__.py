@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from tests.benchmarks.harness import Setting, tell
 from tests.benchmarks.table import measured_before, write
-from utils.workspace import ROOT
+from utils.core.paths import ROOT
 
 BENCHMARKS: dict[str, str] = {
     "dsa": "tests.benchmarks.metrics:dsa_peer",
@@ -55,9 +55,11 @@ def main(arguments: Sequence[str] | None = None, known: Mapping[str, str] = BENC
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does all run?")
     parser.add_argument(
-        "--only", nargs="+", metavar="NAME",
+        "--only",
+        nargs="+",
+        metavar="NAME",
         help=f"measure these and keep the others' rows; of {', '.join(known)}",
-    )  # fmt: skip
+    )
     parser.add_argument("--out", default="build/benchmarks", help="folder; default %(default)s")
     options = parser.parse_args(arguments)
     for name in options.only or []:

@@ -24,8 +24,9 @@ from tests.benchmarks.harness import (
     tell,
 )
 from tests.benchmarks.peers import Art, Attack, Foolbox, logits_network
-from utils.activations import predict
-from utils.attacks import bim, carlini_wagner, fgsm
+from utils.attacks.cw import carlini_wagner
+from utils.attacks.norm_ball import bim, fgsm
+from utils.networks.activations import predict
 
 if TYPE_CHECKING:
     import keras
@@ -83,8 +84,7 @@ def _art_in_part(
     whole = Run([run.seconds[0] * searches * steps / few], run.megabytes)
     text = f"not run to the end: scaled from {few} of {searches * steps:,} steps"
     against = f"{ART}, batch size {n}"
-    return row(like.what, like.size, against, ours, whole, Comparison(text), target,
-               setting.quick)  # fmt: skip
+    return row(like.what, like.size, against, ours, whole, Comparison(text), target, setting.quick)
 
 
 def _ball(
@@ -92,9 +92,14 @@ def _ball(
 ) -> tuple[list[Row], list[str]]:
     n = setting.size(600, 40)
     contest = Contest(
-        what, n, lambda model, x, y: own(model, x, y, eps=EPS), make, make,
-        (n,) if setting.quick else (64, 256, n), equal=True,
-    )  # fmt: skip
+        what,
+        n,
+        lambda model, x, y: own(model, x, y, eps=EPS),
+        make,
+        make,
+        (n,) if setting.quick else (64, 256, n),
+        equal=True,
+    )
     return contest.rows(setting, {FOOLBOX: target, COMPILED: Target(""), ART: target}), []
 
 
@@ -106,11 +111,14 @@ def _cw(
     counts = {"binary_search_steps": searches, "steps": steps}
     few = {"binary_search_steps": 1, "steps": min(steps, 5)}
     contest = Contest(
-        f"Carlini-Wagner, {searches} x {steps} steps at most", n,
+        f"Carlini-Wagner, {searches} x {steps} steps at most",
+        n,
         lambda model, x, y: carlini_wagner(model, x, y, **counts),
-        lambda peer: peer.cw(**counts, **options), lambda peer: peer.cw(**few, **options),
-        (n,) if setting.quick else (16, 64, n), equal=False,
-    )  # fmt: skip
+        lambda peer: peer.cw(**counts, **options),
+        lambda peer: peer.cw(**few, **options),
+        (n,) if setting.quick else (16, 64, n),
+        equal=False,
+    )
     targets = {name: Target("") if name == COMPILED else target for name in peers}
     return contest.rows(setting, targets), []
 
@@ -159,9 +167,15 @@ class Contest:
         runs, comparisons = race(contenders, setting.repeats(5 if self.equal else 3), compare)
         for name in there:
             rows[name] = row(
-                self.what, size, rows[name].against, runs["ours"], runs[name],
-                comparisons[name], targets[name], setting.quick,
-            )  # fmt: skip
+                self.what,
+                size,
+                rows[name].against,
+                runs["ours"],
+                runs[name],
+                comparisons[name],
+                targets[name],
+                setting.quick,
+            )
         return list(rows.values())
 
 
@@ -180,9 +194,10 @@ def _compared(
     rates = [side.mean() for side in fooled]
     norms = [
         float(np.median(np.linalg.norm((images - x)[right][both].reshape(both.sum(), -1), axis=1)))
-        if both.any() else np.nan
+        if both.any()
+        else np.nan
         for images in (ours, theirs)
-    ]  # fmt: skip
+    ]
     text = (
         f"success: ours {rates[0]:.3f}, theirs {rates[1]:.3f}; median L2 where both succeed: "
         f"ours {norms[0]:.3f}, theirs {norms[1]:.3f}"

@@ -7,9 +7,9 @@ import numpy as np
 from tests.benchmarks import inputs
 from tests.benchmarks.harness import Comparison, Row, Run, Setting, Target, race, row
 from tests.benchmarks.metrics import all_finite
-from utils.activations import activations
-from utils.metrics import METRICS, score_all
 from utils.metrics.coverage import neuron_coverage
+from utils.metrics.registry import METRICS, score_all
+from utils.networks.activations import activations
 
 
 def coverage(setting: Setting) -> tuple[list[Row], list[str]]:
@@ -57,11 +57,26 @@ def coverage(setting: Setting) -> tuple[list[Row], list[str]]:
         f"{np.median(theirs.seconds) / few:.4f} s each)"
     )
     size = f"{n:,} inputs ({data.source})"
-    judged = row("NC, with the forward pass", size, against, runs["ours"], scaled, comparison,
-                 target, setting.quick)  # fmt: skip
+    judged = row(
+        "NC, with the forward pass",
+        size,
+        against,
+        runs["ours"],
+        scaled,
+        comparison,
+        target,
+        setting.quick,
+    )
     against = "one call of model.predict, batch size 1024"
-    in_batches = row("NC, with the forward pass", size, against, runs["ours"],
-                     runs["predict in batches"], None, Target(""))  # fmt: skip
+    in_batches = row(
+        "NC, with the forward pass",
+        size,
+        against,
+        runs["ours"],
+        runs["predict in batches"],
+        None,
+        Target(""),
+    )
     return [judged, in_batches], []
 
 
@@ -70,7 +85,7 @@ def six_metrics(setting: Setting) -> tuple[list[Row], list[str]]:
     data = inputs.load(setting)
     model = data.network()
     n, n_train = setting.size(56_000, 900), setting.size(49_000, 800)
-    from utils.attacks import fgsm
+    from utils.attacks.norm_ball import fgsm
 
     train = np.array(data.images[:n_train])
     adversarial = fgsm(model, data.images[n_train:n], data.labels[n_train:n])
@@ -93,7 +108,14 @@ def six_metrics(setting: Setting) -> tuple[list[Row], list[str]]:
     text = f"{comparison.text}; without the forward pass {alone:.3g} s ({shares})"
     target = Target("at most 3 times its time", slowdown=3)
     size = f"{n:,} inputs, {n_train:,} of them training ({data.source})"
-    judged = row("all six metrics, with the forward pass", size, "the forward pass alone",
-                 runs["ours"], runs["forward pass"], Comparison(text, comparison.equal), target,
-                 setting.quick)  # fmt: skip
+    judged = row(
+        "all six metrics, with the forward pass",
+        size,
+        "the forward pass alone",
+        runs["ours"],
+        runs["forward pass"],
+        Comparison(text, comparison.equal),
+        target,
+        setting.quick,
+    )
     return [judged], []

@@ -18,7 +18,7 @@ import numpy as np
 from tests.benchmarks import inputs
 from tests.benchmarks.growth_report import Growth, draw, notes, table_row
 from tests.benchmarks.harness import Row, Setting, peak, tell, timed
-from utils.workspace import ROOT
+from utils.core.paths import ROOT
 
 SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "DSA": ((6_250, 12_500, 25_000, 50_000), (100, 200, 400, 800)),
@@ -109,10 +109,11 @@ def _attack(setting: Setting, name: str) -> Work:
 
 def _curve(setting: Setting) -> Work:
     from tests.benchmarks.retraining import retraining_data
-    from utils.datasets import Splits
-    from utils.retraining import order_inputs, retrain
-    from utils.seeds import rng
-    from utils.training import Trainer
+    from utils.core.seeds import rng
+    from utils.data.arrays import Splits
+    from utils.networks.training import Trainer
+    from utils.retraining.curves import retrain
+    from utils.retraining.orders import order_inputs
 
     data = inputs.load(setting)
     model = data.network()
@@ -121,11 +122,13 @@ def _curve(setting: Setting) -> Work:
 
     def work(n: int) -> Callable[[], object]:
         ends = np.cumsum([0, max(n - few, 10), few, few])
-        splits = Splits(*(
-            np.array(array[first:last])
-            for first, last in pairwise(ends)
-            for array in (data.images, data.labels)
-        ))  # fmt: skip
+        splits = Splits(
+            *(
+                np.array(array[first:last])
+                for first, last in pairwise(ends)
+                for array in (data.images, data.labels)
+            )
+        )
         arrays = retraining_data(model, splits)
         total = len(arrays.y_train) + len(arrays.y_adv_train)
         order = order_inputs(rng(0, "order of the curve").random(total), seed=0)

@@ -15,14 +15,18 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tests.benchmarks.harness import Row
-from utils.plotting.style import METRIC_STYLES, WIDTH, save, styled
+from utils.plotting.style import METRIC_STYLES, WIDTH, save_figure, styled
 
 MILLION, ADVERSARIAL = 1_000_000, 100_000
 THEORY = {"DSA": 2, "LSA": 2}
 """Exponents for large n with a fixed number of classes; 1 for all others."""
-LOOKS = dict(zip(("LSA", "DSA", "FGSM", "BIM", "Carlini-Wagner", "retraining curve"),
-                 (METRIC_STYLES[m] for m in ("lsa", "dsa", "nc", "deepgini", "softmax_entropy",
-                                             "random")), strict=True))  # fmt: skip
+LOOKS = dict(
+    zip(
+        ("LSA", "DSA", "FGSM", "BIM", "Carlini-Wagner", "retraining curve"),
+        (METRIC_STYLES[m] for m in ("lsa", "dsa", "nc", "deepgini", "softmax_entropy", "random")),
+        strict=True,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,13 @@ def table_row(growth: Growth, source: str) -> Row:
     series = ", ".join(f"{n:,}: {s:.3g} s" for n, s in zip(growth.n, growth.seconds, strict=True))
     text = f"{series}; grows as n^{growth.exponent:.2f}"
     return Row(
-        f"growth of {growth.subject}", f"{growth.n[0]:,} to {growth.n[-1]:,} inputs ({source})",
-        "itself", text, [float(growth.seconds[-1])], ours_mb=float(growth.megabytes[-1]),
-    )  # fmt: skip
+        f"growth of {growth.subject}",
+        f"{growth.n[0]:,} to {growth.n[-1]:,} inputs ({source})",
+        "itself",
+        text,
+        [float(growth.seconds[-1])],
+        ours_mb=float(growth.megabytes[-1]),
+    )
 
 
 @styled
@@ -83,7 +91,7 @@ def _figure(found: Sequence[Growth]) -> Figure:
 def draw(found: Sequence[Growth], out: Path) -> None:
     """Write ``growth.svg``, ``.png`` and ``.pdf``."""
     figure = _figure(found)
-    save(figure, out, "growth")
+    save_figure(figure, out, "growth")
     plt.close(figure)
 
 

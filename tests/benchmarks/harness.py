@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from utils.resources import Meter
+from utils.machine.meter import Meter
 
 SLOW_SECONDS = 60.0
 """A contender whose first run takes longer is not run again: that run counts."""
@@ -200,18 +200,30 @@ def row(
     """Put measurements together and judge them; tiny sizes are not judged."""
     comparison = comparison or Comparison("")
     shown = "slowdown" if target.slowdown is not None else "speedup"
-    made = Row(what, size, against, comparison.text, ours.seconds, [], ours.megabytes,
-               target=target.text, shown=shown, equal=comparison.equal)  # fmt: skip
+    made = Row(
+        what,
+        size,
+        against,
+        comparison.text,
+        ours.seconds,
+        [],
+        ours.megabytes,
+        target=target.text,
+        shown=shown,
+        equal=comparison.equal,
+    )
     if theirs:
         made.theirs, made.theirs_mb = theirs.seconds, theirs.megabytes
     judged = [
         made.theirs and ratio(made.ours, made.theirs, "speedup")[0] >= target.speedup
-        if target.speedup is not None else None,
+        if target.speedup is not None
+        else None,
         made.theirs and ratio(made.ours, made.theirs, "slowdown")[0] <= target.slowdown
-        if target.slowdown is not None else None,
+        if target.slowdown is not None
+        else None,
         median(made.ours) <= target.seconds if target.seconds is not None else None,
         made.ours_mb <= target.megabytes if target.megabytes is not None else None,
-    ]  # fmt: skip
+    ]
     judged = [bool(verdict) for verdict in judged if verdict is not None]
     if judged and not quick:
         made.met = all(judged) and comparison.good and comparison.equal is not False

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tests.benchmarks.harness import Setting, tell
-from utils.datasets import read_raw, read_splits, split
-from utils.seeds import rng
-from utils.workspace import ROOT, read_json, write_json
+from utils.core.files import read_json, write_json
+from utils.core.paths import ROOT
+from utils.core.seeds import rng
+from utils.data.registry import read_raw, read_splits, split
 
 if TYPE_CHECKING:
     import keras
@@ -60,10 +61,10 @@ class Inputs:
 
     def network(self) -> keras.Model:
         """The trained network; TensorFlow then uses all cores, in every contender alike."""
-        from utils import models
+        from utils.networks import architectures, files, runtime
 
-        models.start(threads=CORES)
-        return models.compile_model(models.load(self.folder / "network.keras"))
+        runtime.start(threads=CORES)
+        return architectures.compile_model(files.load(self.folder / "network.keras"))
 
 
 def load(setting: Setting) -> Inputs:
@@ -89,7 +90,7 @@ def _raw(setting: Setting) -> Path | None:
 
 
 def _description(setting: Setting) -> dict:
-    from utils.models import ARCHITECTURES
+    from utils.networks.architectures import ARCHITECTURES
 
     return {
         "source": "mnist" if _raw(setting) else "digits, enlarged to 28 x 28",
@@ -125,19 +126,19 @@ def _enlarged(x: np.ndarray, y: np.ndarray, n: int) -> tuple[np.ndarray, np.ndar
 
 def _make(setting: Setting) -> None:
     """Write all files; the network is trained on the first images."""
-    from utils import models
-    from utils.activations import activations
-    from utils.attacks import fgsm
-    from utils.retraining import train
+    from utils.attacks.norm_ball import fgsm
+    from utils.networks import architectures, files, runtime
+    from utils.networks.activations import activations
+    from utils.networks.training import train
 
-    models.start(threads=CORES)
+    runtime.start(threads=CORES)
     facts, folder = _description(setting), _folder(setting)
     folder.mkdir(parents=True, exist_ok=True)
     x, y = _images(setting)
-    network = models.build(facts["architecture"], (28, 28, 1), 10)
+    network = architectures.build(facts["architecture"], (28, 28, 1), 10)
     n, held = facts["trained_on"], slice(-200, None)
     train(network, x[:n], y[:n], x[held], y[held], epochs=facts["epochs"], progress=tell)
-    models.save(network, folder / "network.keras")
+    files.save(network, folder / "network.keras")
     np.save(folder / "images.npy", x)
     np.save(folder / "labels.npy", y)
     for name, images in (("clean", x), ("adversarial", fgsm(network, x, y))):

@@ -90,8 +90,9 @@ def dsa_product(setting: Setting) -> tuple[list[Row], list[str]]:
     )
     against = "the bare float32 product of both matrices"
     comparison = Comparison("nothing to compare")
-    judged = row("DSA", size, against, runs["ours"], runs["product"], comparison, target,
-                 setting.quick)  # fmt: skip
+    judged = row(
+        "DSA", size, against, runs["ours"], runs["product"], comparison, target, setting.quick
+    )
     return [judged], []
 
 
@@ -159,10 +160,18 @@ def lsa_scipy(setting: Setting) -> tuple[list[Row], list[str]]:
         "a call a class": Target("no slower", slowdown=1),
     }
     rows = [
-        row("LSA", size, f"scipy gaussian_kde, {name}", runs["ours"], runs[name],
-            comparisons[name], target, setting.quick)
+        row(
+            "LSA",
+            size,
+            f"scipy gaussian_kde, {name}",
+            runs["ours"],
+            runs[name],
+            comparisons[name],
+            target,
+            setting.quick,
+        )
         for name, target in targets.items()
-    ]  # fmt: skip
+    ]
     return rows, notes
 
 

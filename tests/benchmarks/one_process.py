@@ -10,9 +10,9 @@ import os
 import sys
 from typing import Any
 
-from utils.parameters import settings
-from utils.pipeline import plan
-from utils.workspace import Workspace
+from utils.core.paths import Workspace
+from utils.plan.jobs import plan
+from utils.plan.parameters import settings
 
 
 def main(preset: str, configurations: str, metrics: str, workspace: str) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 
 from tests.benchmarks.harness import Row, Run, Setting, Target, row, timed
 from tests.benchmarks.study import STUDY
-from utils.execution import identity
-from utils.freshness import fingerprint, hashes
-from utils.parameters import settings
-from utils.pipeline import Job, plan
-from utils.workspace import ROOT, Workspace, write_json
+from utils.core.files import write_json
+from utils.core.paths import ROOT, Workspace
+from utils.plan.freshness import fingerprint, hashes
+from utils.plan.jobs import Job, plan
+from utils.plan.parameters import settings
+from utils.runner.execution import identity
 
 
 def planning(setting: Setting) -> tuple[list[Row], list[str]]:

@@ -9,18 +9,16 @@ import numpy as np
 
 from tests.benchmarks import inputs
 from tests.benchmarks.harness import Comparison, Row, Setting, Target, race, row
-from utils import models
-from utils.attacks import make_adversarials
-from utils.datasets import Splits, read_raw, read_splits, split
-from utils.retraining import (
-    RetrainingData,
-    order_inputs,
-    prefix_sizes,
-    retrain,
-    retraining_inputs,
-    train,
-)
-from utils.seeds import rng
+from utils.attacks.adversarials import make_adversarials
+from utils.core.seeds import rng
+from utils.data.arrays import Splits
+from utils.data.registry import read_raw, read_splits, split
+from utils.networks import architectures, runtime
+from utils.networks.training import train
+from utils.retraining.configurations import retraining_inputs
+from utils.retraining.curves import retrain
+from utils.retraining.inputs import RetrainingData
+from utils.retraining.orders import order_inputs, prefix_sizes
 
 if TYPE_CHECKING:
     import keras
@@ -30,12 +28,12 @@ CONFIGURATION = 2
 
 def digits(setting: Setting) -> tuple[list[Row], list[str]]:
     """The default data set, where a batch is small and overheads count."""
-    models.start(threads=inputs.CORES)
+    runtime.start(threads=inputs.CORES)
     raw = read_raw("digits")
     n = setting.size(0, 150)
     splits, _ = read_splits(raw, split("digits", raw, n_images=n), (8, 8, 1))
-    architecture = models.ARCHITECTURES["digits"]
-    model = models.build(architecture, (8, 8, 1), 10)
+    architecture = architectures.ARCHITECTURES["digits"]
+    model = architectures.build(architecture, (8, 8, 1), 10)
     train(model, *splits[:4], epochs=setting.size(15, 2))
     target = Target("at least 2.5 times faster", speedup=2.5)
     points, epochs = setting.size(10, 2), setting.size(10, 1)
@@ -48,14 +46,16 @@ def mnist(setting: Setting) -> tuple[list[Row], list[str]]:
     model = data.network()
     n = setting.size(5_000, 150)
     ends = [0, n * 7 // 10, n * 9 // 10, n]
-    splits = Splits(*(
-        np.array(array[first:last])
-        for first, last in pairwise(ends)
-        for array in (data.images, data.labels)
-    ))  # fmt: skip
+    splits = Splits(
+        *(
+            np.array(array[first:last])
+            for first, last in pairwise(ends)
+            for array in (data.images, data.labels)
+        )
+    )
     target = Target("at least 1.15 times faster", speedup=1.15)
     points, epochs = setting.size(5, 2), setting.size(3, 1)
-    architecture = models.ARCHITECTURES["mnist"]
+    architecture = architectures.ARCHITECTURES["mnist"]
     return _curve(setting, data.source, model, architecture, splits, points, epochs, target)
 
 
@@ -88,7 +88,7 @@ def fit_each(
     x, y = retraining_inputs(data, CONFIGURATION)
     accuracies = []
     for size in [0, *prefix_sizes(len(y), points)]:
-        new = models.build(architecture, x.shape[1:], model.output_shape[-1])  # compiles, too
+        new = architectures.build(architecture, x.shape[1:], model.output_shape[-1])  # compiles
         new.set_weights(model.get_weights())
         if size:
             first = order[:size]
@@ -145,8 +145,16 @@ def _curve(
     )
     size = f"{points} points x {epochs} epochs, {n:,} retraining inputs ({source})"
     against = "a new model, compile and fit with validation at each point"
-    judged = row("one retraining curve", size, against, runs["ours"], runs["fit"], comparison,
-                 target, setting.quick)  # fmt: skip
+    judged = row(
+        "one retraining curve",
+        size,
+        against,
+        runs["ours"],
+        runs["fit"],
+        comparison,
+        target,
+        setting.quick,
+    )
     against = "the same without validation in between, in batches like ours"
     lean = row("one retraining curve", size, against, runs["ours"], runs["lean"], None, Target(""))
     return [judged, lean], []

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tests.benchmarks.harness import Row, Run, Setting, Target, row, timed
-from utils.datasets import DATASETS
-from utils.metrics import METRICS
-from utils.parameters import settings
-from utils.retraining import prefix_sizes
-from utils.seeds import rng
+from utils.core.seeds import rng
+from utils.data.registry import DATASETS
+from utils.metrics.registry import METRICS
+from utils.plan.parameters import settings
+from utils.retraining.orders import prefix_sizes
 
 STUDY = {
     "gtsrb": (39_209, 31_367, 48, 43), "intel": (17_034, 11_227, 48, 6),
@@ -26,10 +26,10 @@ def study(setting: Setting) -> tuple[list[Row], list[str]]:
 
     The images are random: what they show costs nothing.
     """
-    from utils import models
-    from utils.training import Trainer
+    from utils.networks import architectures, runtime
+    from utils.networks.training import Trainer
 
-    models.start(threads=1)
+    runtime.start(threads=1)
     rows, curves = [], []
     for name, (n_all, n_train, side, n_classes) in STUDY.items():
         p = settings(name, "study", {})
@@ -37,7 +37,8 @@ def study(setting: Setting) -> tuple[list[Row], list[str]]:
         x = rng(0, name).random((n, side, side, 1), np.float32)
         y = np.arange(n) % n_classes
         shape = (side, side, 1)
-        model = models.build(models.architecture_for(name, shape, n_classes), shape, n_classes)
+        architecture = architectures.architecture_for(name, shape, n_classes)
+        model = architectures.build(architecture, shape, n_classes)
         trainer = Trainer(model)
 
         def fit(trainer=trainer, x=x, y=y, p=p) -> None:

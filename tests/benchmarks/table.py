@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 
 from tests.benchmarks.harness import Row, ratio
-from utils.provenance import processor
-from utils.workspace import atomic, read_json, write_json
+from utils.core.files import atomic, read_json, write_json
+from utils.machine.provenance import processor
 
 PACKAGES = (
     "tensorflow", "keras", "numpy", "scipy", "dnn-tip", "foolbox", "adversarial-robustness-toolbox"

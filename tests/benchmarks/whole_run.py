@@ -12,9 +12,9 @@ import pandas as pd
 
 from tests.benchmarks.harness import Comparison, Row, Setting, Target, race, row
 from tests.benchmarks.inputs import CORES
-from utils.metrics import METRICS
-from utils.results import COST
-from utils.workspace import ROOT, Workspace
+from utils.core.paths import ROOT, Workspace
+from utils.metrics.registry import METRICS
+from utils.retraining.results import COST
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """What `run_all.py` gives each job by default."""
@@ -65,9 +65,13 @@ def _tables(configurations: tuple[int, ...], *command: str) -> pd.DataFrame:
     """Run a command on a new workspace, its last argument; the results tables."""
     with TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, *command, folder], cwd=ROOT, env={**os.environ, **ONE_THREAD},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, *command, folder],
+            cwd=ROOT,
+            env={**os.environ, **ONE_THREAD},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             raise RuntimeError(f"{command}: exit {done.returncode}\n{done.stderr[-2000:]}")
         place = Workspace(Path(folder))

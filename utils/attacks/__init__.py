@@ -3,28 +3,14 @@
 All take ``(model, images, labels)``: a Keras classifier, images float32 (n, height, width,
 channels) in [0, 1] and the true labels, int (n,); all return adversarial images of the same shape
 in the same order, whether or not they fool the model. They are untargeted and white-box, work on
-the logits (`utils.ends.logits_of`) and leave the model as it is. An image's result does not
-depend on the images that share its batch, apart from rounding: it depends on its own values and
+the logits (`utils.networks.ends.logits_of`) and leave the model as it is. An image's result does
+not depend on the images that share its batch, apart from rounding: it depends on its own values and
 label, for `pgd` also on the seed and on its place among the images, which decide its start.
+
+Imports core and networks. These four are what others call; all else is imported from its module.
 """
 
-from __future__ import annotations
-
 from utils.attacks.cw import carlini_wagner
-from utils.attacks.norm_ball import bim, bim_l1, bim_l2, fgsm, pgd
-from utils.attacks.registry import ATTACKS, Attack
-from utils.attacks.selection import Adversarials, attack_summary, make_adversarials
+from utils.attacks.norm_ball import bim, fgsm, pgd
 
-__all__ = [
-    "ATTACKS",
-    "Adversarials",
-    "Attack",
-    "attack_summary",
-    "bim",
-    "bim_l1",
-    "bim_l2",
-    "carlini_wagner",
-    "fgsm",
-    "make_adversarials",
-    "pgd",
-]
+__all__ = ["bim", "carlini_wagner", "fgsm", "pgd"]

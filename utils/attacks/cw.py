@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.attacks.checks import at_least, checked, checked_result
+from utils.attacks.arguments import at_least, checked, checked_result
 from utils.attacks.graphs import BOX, compile_carlini_wagner, compile_fooled
-from utils.ends import kept
+from utils.networks.ends import kept
 
 if TYPE_CHECKING:
     import keras
@@ -98,10 +98,18 @@ def carlini_wagner(
         *state, best[rows], best_norm[rows], hit, loss = (
             value.numpy()
             for value in descend(
-                images[rows], labels[rows], const[rows], *state, taken[rows], size, best[rows],
-                best_norm[rows], confidence, learning_rate,
+                images[rows],
+                labels[rows],
+                const[rows],
+                *state,
+                taken[rows],
+                size,
+                best[rows],
+                best_norm[rows],
+                confidence,
+                learning_rate,
             )
-        )  # fmt: skip
+        )
         taken[rows] += size
         found[rows] |= hit
         over = (taken[rows] >= steps) | ~(loss < 0.999 * least[rows])

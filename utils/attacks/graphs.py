@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from utils.ends import logits_of
+from utils.networks.ends import logits_of
 
 if TYPE_CHECKING:
     import keras
@@ -45,10 +45,14 @@ def compile_ascent(model: keras.Model, norm: str) -> Callable[..., Any]:
 
     @tf.function(
         input_signature=[
-            pixels, tf.TensorSpec((None,), tf.int64), pixels, number, number,
+            pixels,
+            tf.TensorSpec((None,), tf.int64),
+            pixels,
+            number,
+            number,
             tf.TensorSpec((), tf.int32),
         ]
-    )  # fmt: skip
+    )
     def climb(images, labels, point, eps, step_size, steps):
         for _ in tf.range(steps):
             with tf.GradientTape() as tape:
@@ -79,14 +83,34 @@ def compile_carlini_wagner(model: keras.Model) -> Callable[..., Any]:
 
     @tf.function(
         input_signature=[
-            pixels, counts, values, pixels, pixels, pixels, counts, counts, pixels, values,
-            number, number,
+            pixels,
+            counts,
+            values,
+            pixels,
+            pixels,
+            pixels,
+            counts,
+            counts,
+            pixels,
+            values,
+            number,
+            number,
         ]
-    )  # fmt: skip
+    )
     def descend(
-        images, labels, const, point, mean, square, taken, size, best, best_norm,
-        confidence, learning_rate,
-    ):  # fmt: skip
+        images,
+        labels,
+        const,
+        point,
+        mean,
+        square,
+        taken,
+        size,
+        best,
+        best_norm,
+        confidence,
+        learning_rate,
+    ):
         found = tf.zeros_like(labels, tf.bool)
         least = tf.fill(tf.shape(labels), tf.constant(float("inf")))
         for step in tf.range(tf.reduce_max(size)):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.attacks.checks import at_least, checked, checked_result
+from utils.attacks.arguments import at_least, checked, checked_result
 from utils.attacks.graphs import compile_ascent
-from utils.ends import kept
-from utils.seeds import rng
+from utils.core.seeds import rng
+from utils.networks.ends import kept
 
 if TYPE_CHECKING:
     import keras

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from utils.metrics.checks import check_traces, chunks
+from utils.metrics.traces import check_traces, chunks
 
 
 def neuron_coverage(traces: np.ndarray, threshold: float = 0.2) -> np.ndarray:

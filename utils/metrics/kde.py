@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf, dtrtrs  # what SciPy calls, after checks that take longer
 from threadpoolctl import ThreadpoolController
 
-from utils.metrics.checks import chunks
+from utils.metrics.traces import chunks
 
 SINGULAR = 1e-10
 """Shares of variance up to this are rounding error: the covariance counts as singular."""

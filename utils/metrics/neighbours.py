@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from utils.metrics.checks import CHUNK_BYTES, chunks
+from utils.metrics.traces import CHUNK_BYTES, chunks
 
 BLOCK_ROWS = 1024
 CROWDED = 16

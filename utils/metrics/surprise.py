@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from utils.metrics.checks import check_classes, check_traces
 from utils.metrics.kde import SINGULAR, fit_kde, fitting_threads
 from utils.metrics.neighbours import Points, nearest, power_of_two_scale
+from utils.metrics.traces import check_classes, check_traces
 
 
 def lsa(

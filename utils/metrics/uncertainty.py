@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import entr
 
-from utils.metrics.checks import check_probabilities
+from utils.metrics.traces import check_probabilities
 
 
 def deepgini(probabilities: np.ndarray) -> np.ndarray:

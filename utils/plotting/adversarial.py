@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from utils.plotting.data import show_image
 from utils.plotting.fonts import class_labels
+from utils.plotting.images import show_image
 from utils.plotting.style import ADVERSARIAL, BLUE, MUTED, REFERENCE, WIDTH, in_order, styled
-from utils.statistics import metric_name
+from utils.statistics.wording import metric_name
 
 _BINS = 26
 
@@ -51,7 +51,10 @@ def adversarial_examples(
     """
     names = list(dict.fromkeys(map(str, attacks)))
     figure, axes = plt.subplots(
-        len(names), 3 * per_attack, squeeze=False, figsize=(WIDTH, 0.4 + 1.75 * len(names)),
+        len(names),
+        3 * per_attack,
+        squeeze=False,
+        figsize=(WIDTH, 0.4 + 1.75 * len(names)),
         gridspec_kw={"wspace": 0.05},
     )
     named = class_labels(figure, class_names)
@@ -69,10 +72,21 @@ def adversarial_examples(
             before, after = clean_predictions[i], adversarial_predictions[i]
             left.set_title(_caption("clean", named[before]), **_CAPTION)
             middle.set_title(f"perturbation\n±{scale:.2g}", **_CAPTION)
-            right.set_title(_caption("adversarial", named[after]), **_CAPTION,
-                            color=ADVERSARIAL if fooled else "black")
-        row[0].text(-0.08, 0.5, attack, transform=row[0].transAxes, rotation=90, ha="right",
-                    va="center", fontsize=10)
+            right.set_title(
+                _caption("adversarial", named[after]),
+                **_CAPTION,
+                color=ADVERSARIAL if fooled else "black",
+            )
+        row[0].text(
+            -0.08,
+            0.5,
+            attack,
+            transform=row[0].transAxes,
+            rotation=90,
+            ha="right",
+            va="center",
+            fontsize=10,
+        )
     figure.suptitle("→ class predicted by the original model (vermillion: wrong)", fontsize=9)
     return figure
 
@@ -92,26 +106,31 @@ def attack_accuracy(summary: pd.DataFrame) -> Figure:
     Parameters
     ----------
     summary : DataFrame
-        What `utils.attacks.attack_summary` returns, one row an attack: ``attack`` or ``name``,
-        ``accuracy_clean, accuracy_adversarial, success_rate``. With a column ``split``, a panel
-        a split.
+        What `utils.attacks.adversarials.attack_summary` returns, one row an attack: ``attack`` or
+        ``name``, ``accuracy_clean, accuracy_adversarial, success_rate``. With a column ``split``, a
+        panel a split.
     """
     parts = list(summary.groupby("split", sort=False)) if "split" in summary else [("", summary)]
     figure, axes = plt.subplots(
-        1, len(parts), sharey=True, squeeze=False,
+        1,
+        len(parts),
+        sharey=True,
+        squeeze=False,
         figsize=(WIDTH, 1.3 + 0.6 * summary["attack"].nunique()),
     )
-    looks = {"accuracy_clean": ("accuracy, clean images", MUTED),
-             "accuracy_adversarial": ("accuracy, adversarial inputs", ADVERSARIAL),
-             "success_rate": ("success rate of the attack", BLUE)}
+    looks = {
+        "accuracy_clean": ("accuracy, clean images", MUTED),
+        "accuracy_adversarial": ("accuracy, adversarial inputs", ADVERSARIAL),
+        "success_rate": ("success rate of the attack", BLUE),
+    }
     for axis, (split, part) in zip(axes[0], parts, strict=True):
         rows = np.arange(len(part))
         for number, (column, (label, colour)) in enumerate(looks.items()):
-            bars = axis.barh(rows + 0.27 * (number - 1), part[column], 0.25, color=colour,
-                             label=label)
+            bars = axis.barh(
+                rows + 0.27 * (number - 1), part[column], 0.25, color=colour, label=label
+            )
             axis.bar_label(bars, fmt="{:.2f}", fontsize=8, padding=2)
-        axis.set(title=split, xlim=(0, 1.12), xlabel="share of inputs",
-                 xticks=np.linspace(0, 1, 6))
+        axis.set(title=split, xlim=(0, 1.12), xlabel="share of inputs", xticks=np.linspace(0, 1, 6))
         axis.set_yticks(rows, part["name" if "name" in part else "attack"])
         axis.grid(axis="y", visible=False)
     axes[0, 0].invert_yaxis()
@@ -120,25 +139,31 @@ def attack_accuracy(summary: pd.DataFrame) -> Figure:
 
 
 @styled
-def fresh_attacks(table: pd.DataFrame) -> Figure:
+def fresh_accuracy(table: pd.DataFrame) -> Figure:
     """Draw accuracy on the fixed adversarial inputs beside that under a fresh attack.
 
     Parameters
     ----------
     table : DataFrame
-        What `utils.robustness` measures: a panel a data set (rows) and configuration (columns),
-        means over seeds. The dotted line is the original model under the fresh attack.
+        What `utils.retraining.fresh_attacks` measures: a panel a data set (rows) and configuration
+        (columns), means over seeds. The dotted line is the original model under the fresh attack.
     """
     datasets = list(dict.fromkeys(table["dataset"]))
     configurations = sorted(table["configuration"].unique())
     metrics = ["original", *in_order(set(table["metric"]) - {"original"})]
-    looks = {"accuracy_fixed": ("fixed inputs, all attacks", MUTED),
-             "accuracy_fixed_linf": ("fixed inputs within the same budget", BLUE),
-             "accuracy_fresh": ("fresh attack (PGD)", ADVERSARIAL)}
+    looks = {
+        "accuracy_fixed": ("fixed inputs, all attacks", MUTED),
+        "accuracy_fixed_linf": ("fixed inputs within the same budget", BLUE),
+        "accuracy_fresh": ("fresh attack (PGD)", ADVERSARIAL),
+    }
     names = [fill(metric_name(m), 20) for m in metrics]
     names[0] = "original model"
     figure, axes = plt.subplots(
-        len(datasets), len(configurations), squeeze=False, sharex=True, sharey=True,
+        len(datasets),
+        len(configurations),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
         figsize=(WIDTH, 1.1 + 0.52 * len(metrics) * len(datasets)),
     )
     for (i, dataset), (j, configuration) in product(enumerate(datasets), enumerate(configurations)):
@@ -149,10 +174,17 @@ def fresh_attacks(table: pd.DataFrame) -> Figure:
             place = rows + 0.27 * (number - 1)
             bars = axis.barh(place, means[column], 0.25, color=colour, label=label)
             axis.bar_label(bars, fmt="{:.2f}", fontsize=8, padding=2)
-        axis.axvline(means.loc["original", "accuracy_fresh"], color=REFERENCE, linestyle=":",
-                     label="original model, fresh attack")
-        axis.set(title=f"{dataset}, configuration {configuration}", xlim=(0, 1.15),
-                 xticks=np.linspace(0, 1, 6))
+        axis.axvline(
+            means.loc["original", "accuracy_fresh"],
+            color=REFERENCE,
+            linestyle=":",
+            label="original model, fresh attack",
+        )
+        axis.set(
+            title=f"{dataset}, configuration {configuration}",
+            xlim=(0, 1.15),
+            xticks=np.linspace(0, 1, 6),
+        )
         axis.set_yticks(rows, names)
         axis.grid(axis="y", visible=False)
     for axis in axes[-1]:
@@ -196,9 +228,21 @@ def attack_norms(
         axis.stairs(counts, edges, fill=True, color=ADVERSARIAL)
         if budget is not None:
             axis.axvline(budget, color="black", linestyle="--")
-            axis.annotate(f"budget {budget:g}", (budget, 1), xycoords=("data", "axes fraction"),
-                          xytext=(-4, 3), textcoords="offset points", ha="right", fontsize=8)
-        axis.set(title=attack, xlim=(0, 1.15 * edges[-1]), ylim=(0, None), ylabel="inputs",
-                 xlabel=f"{norm_ids[attack].replace('Linf', 'L∞')} norm")
+            axis.annotate(
+                f"budget {budget:g}",
+                (budget, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(-4, 3),
+                textcoords="offset points",
+                ha="right",
+                fontsize=8,
+            )
+        axis.set(
+            title=attack,
+            xlim=(0, 1.15 * edges[-1]),
+            ylim=(0, None),
+            ylabel="inputs",
+            xlabel=f"{norm_ids[attack].replace('Linf', 'L∞')} norm",
+        )
         axis.locator_params(nbins=5)
     return figure

@@ -14,7 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from utils.plotting.style import REFERENCE, WIDTH, in_order, metric_style, styled
-from utils.statistics import chosen_points, mean_interval, metric_name
+from utils.retraining.selection import chosen_points
+from utils.statistics.summaries import mean_interval
+from utils.statistics.wording import metric_name
 
 LABELS = {
     "accuracy": "accuracy (test + adversarial test)",
@@ -79,18 +81,32 @@ def retraining_curves(
         best = curve.loc[curve["mean"].idxmin() if lower_is_better else curve["mean"].idxmax()]
         at = f"{best['x']:,.0f} inputs" if x == "n_inputs" else f"{best['x']:,.3g} s"
         _draw(axis, curve, metric, f"{metric_name(metric)}\nbest {best['mean']:.3f} at {at}")
-        axis.plot(best["x"], best["mean"], "o", markersize=12, markerfacecolor="none",
-                  color=metric_style(metric)["color"], markeredgewidth=1.6, zorder=4)
+        axis.plot(
+            best["x"],
+            best["mean"],
+            "o",
+            markersize=12,
+            markerfacecolor="none",
+            color=metric_style(metric)["color"],
+            markeredgewidth=1.6,
+            zorder=4,
+        )
     original = results.loc[results["point"] == 0, quantity].mean()
     if not np.isnan(original):
-        axis.axhline(original, color=REFERENCE, linestyle=":", linewidth=1.3,
-                     label=f"original model\n{original:.3f}")
+        axis.axhline(
+            original,
+            color=REFERENCE,
+            linestyle=":",
+            linewidth=1.3,
+            label=f"original model\n{original:.3f}",
+        )
     horizontal = label(x) if x == "n_inputs" else "retraining time, points so far together (s)"
     axis.set(title=title, xlabel=horizontal, ylabel=label(quantity))
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if x == "n_inputs" else "{x:g}"))
     axis.set_xlim(left=0)
-    figure.legend(loc="outside right upper", labelspacing=0.9, title="ring: best point",
-                  alignment="left")
+    figure.legend(
+        loc="outside right upper", labelspacing=0.9, title="ring: best point", alignment="left"
+    )
     return figure
 
 
@@ -108,15 +124,18 @@ def all_curves(
     quantity : str, default="accuracy"
         Column to draw; the panels of a row share its axis. A dotted line shows the original model.
     choice : mapping, optional
-        What `utils.statistics.recommend` returns: a star marks the mean over the seeds of its
-        points chosen on validation.
+        What `utils.statistics.advice.recommend` returns: a star marks the mean over the seeds of
+        its points chosen on validation.
     """
     datasets = list(dict.fromkeys(results["dataset"]))
     configurations = sorted(results["configuration"].unique())
     figure, axes = plt.subplots(
-        len(datasets), len(configurations), squeeze=False, sharey="row",
+        len(datasets),
+        len(configurations),
+        squeeze=False,
+        sharey="row",
         figsize=(WIDTH, 1 + 1.9 * len(datasets)),
-    )  # fmt: skip
+    )
     for row, dataset in zip(axes, datasets, strict=True):
         for axis, configuration in zip(row, configurations, strict=True):
             chosen = (results["dataset"] == dataset) & (results["configuration"] == configuration)
@@ -139,8 +158,17 @@ def all_curves(
     figure.supylabel(label(quantity), fontsize=10)
     handles, names = axes[0, 0].get_legend_handles_labels()
     if choice:
-        handles.append(Line2D([], [], color="white", marker="*", markersize=13,
-                              markeredgecolor=REFERENCE, linestyle="none"))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color="white",
+                marker="*",
+                markersize=13,
+                markeredgecolor=REFERENCE,
+                linestyle="none",
+            )
+        )
         names.append("recommended")
     figure.legend(handles, names, loc="outside lower center", ncols=4)
     return figure
@@ -197,9 +225,17 @@ def resource_curves(results: pd.DataFrame) -> Figure:
 def _star(axis: Axes, part: pd.DataFrame, quantity: str, choice: Mapping) -> None:
     """Mark the recommended choice in the panel of its configuration."""
     chosen = chosen_points(part[part["metric"] == choice["metric"]])
-    axis.plot(chosen["n_inputs"].mean(), chosen[quantity].mean(), "*", markersize=15, zorder=5,
-              color=metric_style(choice["metric"])["color"], markeredgecolor=REFERENCE,
-              linestyle="none", label="_recommended")
+    axis.plot(
+        chosen["n_inputs"].mean(),
+        chosen[quantity].mean(),
+        "*",
+        markersize=15,
+        zorder=5,
+        color=metric_style(choice["metric"])["color"],
+        markeredgecolor=REFERENCE,
+        linestyle="none",
+        label="_recommended",
+    )
 
 
 def _one_configuration(results: pd.DataFrame) -> str:
@@ -228,6 +264,11 @@ def _draw(axis: Axes, curve: pd.DataFrame, metric: str, name: str) -> None:
     look = metric_style(metric)
     axis.plot(curve["x"], curve["mean"], label=name, **look)
     if curve["half_width"].notna().any():
-        axis.fill_between(curve["x"], curve["mean"] - curve["half_width"],
-                          curve["mean"] + curve["half_width"], color=look["color"],
-                          alpha=0.15, linewidth=0)
+        axis.fill_between(
+            curve["x"],
+            curve["mean"] - curve["half_width"],
+            curve["mean"] + curve["half_width"],
+            color=look["color"],
+            alpha=0.15,
+            linewidth=0,
+        )

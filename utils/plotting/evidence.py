@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from utils.plotting.style import MUTED, REFERENCE, WIDTH, in_order, metric_style, styled
-from utils.statistics import ALPHA, Pairs, Ranking, metric_blocks, metric_name
+from utils.statistics.significance import ALPHA, Pairs, Ranking, metric_blocks
+from utils.statistics.wording import metric_name
 
 
 @styled
@@ -22,7 +23,8 @@ def critical_differences(rankings: Mapping[str, Ranking]) -> Figure:
     Parameters
     ----------
     rankings : mapping of str to Ranking
-        Title -> what `utils.statistics.rank_tests` found; treatments are metrics or configurations.
+        Title -> what `utils.statistics.significance.rank_tests` found; treatments are metrics or
+        configurations.
 
     Notes
     -----
@@ -32,9 +34,12 @@ def critical_differences(rankings: Mapping[str, Ranking]) -> Figure:
     """
     rows = [(len(r.ranks) + 1) // 2 + 2.8 for r in rankings.values()]
     figure, axes = plt.subplots(
-        len(rows), 1, squeeze=False, figsize=(WIDTH, 0.3 + 0.3 * sum(rows)),
+        len(rows),
+        1,
+        squeeze=False,
+        figsize=(WIDTH, 0.3 + 0.3 * sum(rows)),
         gridspec_kw={"height_ratios": rows},
-    )  # fmt: skip
+    )
     for axis, (title, ranking) in zip(axes[:, 0], rankings.items(), strict=True):
         _draw_ranks(axis, ranking)
         tested = (
@@ -64,16 +69,33 @@ def _draw_ranks(axis: Axes, ranking: Ranking) -> None:
         colour = metric_style(treatment)["color"] if metric else REFERENCE
         axis.plot([rank, rank, edge], [0, line, line], color=colour, linewidth=1.3)
         name = metric_name(treatment) if metric else f"configuration {treatment}"
-        axis.text(edge, line, f" {name} ({rank:.2f}) ", va="center", fontsize=9,
-                  ha="right" if left else "left")
+        axis.text(
+            edge,
+            line,
+            f" {name} ({rank:.2f}) ",
+            va="center",
+            fontsize=9,
+            ha="right" if left else "left",
+        )
     for number, (first, last) in enumerate(bars):
         height = 0.25 + 0.3 * number
-        axis.plot([first - 0.03, last + 0.03], [height, height], color=REFERENCE, linewidth=3,
-                  solid_capstyle="butt", label="_group")
+        axis.plot(
+            [first - 0.03, last + 0.03],
+            [height, height],
+            color=REFERENCE,
+            linewidth=3,
+            solid_capstyle="butt",
+            label="_group",
+        )
     if ranking.tested:
         axis.plot([1, 1 + ranking.distance], [-1, -1], "|-", color=REFERENCE, linewidth=1.2)
-        axis.text(1 + ranking.distance, -1, f"  critical difference {ranking.distance:.2f}",
-                  va="center", fontsize=9)
+        axis.text(
+            1 + ranking.distance,
+            -1,
+            f"  critical difference {ranking.distance:.2f}",
+            va="center",
+            fontsize=9,
+        )
 
 
 def _groups(ranking: Ranking) -> list[tuple[float, float]]:
@@ -86,9 +108,10 @@ def _groups(ranking: Ranking) -> list[tuple[float, float]]:
         alike = [names.index(other) for other in ranking.alike(name)]
         ends.append(max([i, *alike]))
     return [
-        (ranks[i], ranks[end]) for i, end in enumerate(ends)
+        (ranks[i], ranks[end])
+        for i, end in enumerate(ends)
         if end > i and (i == 0 or ends[i - 1] < end)
-    ]  # fmt: skip
+    ]
 
 
 @styled
@@ -98,9 +121,9 @@ def differences_to_random(runs: pd.DataFrame, pairs: Pairs) -> Figure:
     Parameters
     ----------
     runs : DataFrame
-        What `utils.statistics.summarise_runs` returns, with random among the metrics.
+        What `utils.statistics.summaries.summarise_runs` returns, with random among the metrics.
     pairs : Pairs
-        What `utils.statistics.compare_pairs` found in them.
+        What `utils.statistics.significance.compare_pairs` found in them.
 
     Notes
     -----
@@ -114,9 +137,13 @@ def differences_to_random(runs: pd.DataFrame, pairs: Pairs) -> Figure:
     rows = list(dict.fromkeys(runs["dataset"]))
     rows += ["all data sets"] if len(rows) > 1 else []
     figure, axes = plt.subplots(
-        len(rows), len(configurations), squeeze=False, sharex=True, sharey=True,
+        len(rows),
+        len(configurations),
+        squeeze=False,
+        sharex=True,
+        sharey=True,
         figsize=(WIDTH, 0.7 + (0.35 + 0.3 * max(len(metrics), 1)) * len(rows)),
-    )  # fmt: skip
+    )
     for (i, row), (j, configuration) in product(enumerate(rows), enumerate(configurations)):
         axis = axes[i, j]
         axis.axvline(0, color=REFERENCE, linestyle="--", linewidth=1.2)
@@ -149,5 +176,11 @@ def _draw_difference(axis: Axes, one: pd.Series, place: int, single: pd.Series) 
     look = metric_style(one["first"]) | {"linestyle": "none", "markersize": 7}
     axis.errorbar(one["difference"], place, xerr=half_width, capsize=3, zorder=3, **look)
     if one.get("p_holm", 1) < ALPHA:
-        axis.annotate("*", (one["difference"], place), xytext=(0, 3), ha="center",
-                      textcoords="offset points", fontsize=13)
+        axis.annotate(
+            "*",
+            (one["difference"], place),
+            xytext=(0, 3),
+            ha="center",
+            textcoords="offset points",
+            fontsize=13,
+        )

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+import numpy as np
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+FEW = 12
+"""Classes up to which there is room for large labels, and for the counts of a confusion matrix."""
 FALLBACKS = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK TC", "Noto Sans CJK KR", "Noto Sans SC",
     "Noto Sans JP", "Noto Sans TC", "Noto Sans KR", "Source Han Sans SC", "Source Han Sans",
@@ -82,3 +86,13 @@ def _note(figure: Figure, text: str) -> None:
     if text not in [shown.get_text() for shown in figure.texts]:
         line = 0.25 * len(figure.texts) / figure.get_figheight()
         figure.text(0.01, -0.01 - line, text, fontsize=8, va="top")
+
+
+def class_ticks(axis: Axes, class_names: Sequence[str], which: str, room: float = np.inf) -> None:
+    """Label the classes, cut at 28 letters, smaller if many, turned if over `room` inches wide."""
+    labels = class_labels(axis.figure, class_names)
+    names = [n if len(n) <= 28 else n[:27] + "…" for n in labels]
+    many = len(names) > FEW
+    turned = max(map(len, names)) * 0.09 > room
+    ticks = axis.set_xticks if which == "x" else axis.set_yticks
+    ticks(range(len(names)), names, fontsize=7 if many else 9, rotation=90 if turned else 0)

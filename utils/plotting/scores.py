@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
-from utils.plotting.data import show_image
+from utils.plotting.images import show_image
 from utils.plotting.style import ADVERSARIAL, CLEAN, MUTED, WIDTH, in_order, styled
-from utils.statistics import metric_name
+from utils.statistics.wording import metric_name
 
 _BINS = 40
 
@@ -46,17 +46,25 @@ def score_distributions(scores: Mapping[str, np.ndarray], n_train: int) -> Figur
         values = np.asarray(scores[metric], dtype=float)
         low, high, beyond = _limits(values)
         edges = np.linspace(low, high, _BINS + 1)
-        groups = (("training", values[:n_train], CLEAN),
-                  ("adversarial", values[n_train:], ADVERSARIAL))
+        groups = (
+            ("training", values[:n_train], CLEAN),
+            ("adversarial", values[n_train:], ADVERSARIAL),
+        )
         for name, group, colour in groups:
             counts = np.histogram(np.clip(group, low, high), bins=edges)[0]
             axis.stairs(counts / max(len(group), 1), edges, color=colour, fill=True, alpha=0.3)
-            axis.stairs(counts / max(len(group), 1), edges, color=colour, linewidth=1.3,
-                        label=f"{name} inputs")
+            axis.stairs(
+                counts / max(len(group), 1),
+                edges,
+                color=colour,
+                linewidth=1.3,
+                label=f"{name} inputs",
+            )
         notes = [f"all scores equal {values[0]:.4g}"] if values.min() == values.max() else []
         notes += [f"{beyond:,} inputs beyond the axis"] if beyond else []
-        axis.set(xlim=(low, high), yscale="log", ylim=(None, 1.5),
-                 xlabel="\n".join(["score", *notes]))
+        axis.set(
+            xlim=(low, high), yscale="log", ylim=(None, 1.5), xlabel="\n".join(["score", *notes])
+        )
         axis.set_title(metric_name(metric), fontsize=9)
         axis.locator_params(axis="x", nbins=5)
         axis.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g}%")
@@ -96,8 +104,14 @@ def rank_correlation(scores: Mapping[str, np.ndarray]) -> Figure:
     shown = axis.imshow(correlation, cmap="RdBu_r", vmin=-1, vmax=1)
     for (row, column), value in np.ndenumerate(correlation):
         text = "–" if np.isnan(value) else f"{round(value, 2) + 0:.2f}"  # + 0: no "-0.00"
-        axis.text(column, row, text, ha="center", va="center",
-                  color="white" if abs(value) > 0.7 else "black")
+        axis.text(
+            column,
+            row,
+            text,
+            ha="center",
+            va="center",
+            color="white" if abs(value) > 0.7 else "black",
+        )
     axis.set_xticks(range(len(ids)), names, rotation=45, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(ids)), names)
     axis.grid(visible=False)
@@ -133,7 +147,10 @@ def first_picks(
     ids = in_order(scores)
     k = min(k, len(images))
     figure, axes = plt.subplots(
-        len(ids), k, squeeze=False, figsize=(WIDTH, 0.4 + len(ids) * max(7.4 / max(k, 8), 0.45)),
+        len(ids),
+        k,
+        squeeze=False,
+        figsize=(WIDTH, 0.4 + len(ids) * max(7.4 / max(k, 8), 0.45)),
         layout="compressed",
     )
     for row, metric in zip(axes, ids, strict=True):
@@ -142,9 +159,13 @@ def first_picks(
         for axis, index in zip(row, order[:k], strict=True):
             show_image(axis, images[index])
             adversarial = bool(is_adversarial[index])
-            axis.spines[:].set(visible=True, color=ADVERSARIAL if adversarial else MUTED,
-                               linewidth=3 if adversarial else 1)
-        row[0].set_ylabel(fill(metric_name(metric), 18), rotation=0, ha="right", va="center",
-                          labelpad=8)
+            axis.spines[:].set(
+                visible=True,
+                color=ADVERSARIAL if adversarial else MUTED,
+                linewidth=3 if adversarial else 1,
+            )
+        row[0].set_ylabel(
+            fill(metric_name(metric), 18), rotation=0, ha="right", va="center", labelpad=8
+        )
     figure.suptitle("retrained on first → (vermillion frame: adversarial input)", fontsize=9)
     return figure

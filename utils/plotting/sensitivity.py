@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from utils.plotting.style import MUTED, REFERENCE, WIDTH, in_order, metric_style, styled
-from utils.statistics import mean_interval, metric_name
+from utils.statistics.summaries import mean_interval
+from utils.statistics.wording import metric_name
 
 
 @styled
@@ -21,8 +22,8 @@ def sensitivity(runs: pd.DataFrame, to_random: bool = False) -> Figure:
     Parameters
     ----------
     runs : DataFrame
-        What `utils.statistics.summarise_variants` returns, for one data set. Values are equally
-        spaced, whatever their size; a grey band marks that of the run itself. With several
+        What `utils.statistics.sensitivity.summarise_variants` returns, for one data set. Values are
+        equally spaced, whatever their size; a grey band marks that of the run itself. With several
         seeds, marks are means and bars the 95 % t-intervals.
     to_random : bool, default=False
         Instead of the accuracy at the point chosen on validation, draw the mean accuracy along
@@ -32,10 +33,13 @@ def sensitivity(runs: pd.DataFrame, to_random: bool = False) -> Figure:
     configurations = sorted(runs["configuration"].unique())
     parameters = list(dict.fromkeys(runs["parameter"]))
     figure, axes = plt.subplots(
-        len(parameters), len(configurations), squeeze=False, sharex="row",
+        len(parameters),
+        len(configurations),
+        squeeze=False,
+        sharex="row",
         sharey=False if to_random else "row",  # or configuration 1 would flatten the others
         figsize=(WIDTH, 0.9 + 2.1 * len(parameters)),
-    )  # fmt: skip
+    )
     for row, parameter in zip(axes, parameters, strict=True):
         varied = runs[runs["parameter"] == parameter]
         for axis, configuration in zip(row, configurations, strict=True):
@@ -67,8 +71,15 @@ def _panel(axis: Axes, runs: pd.DataFrame, to_random: bool) -> None:
         found = [mean_interval(table.loc[value, metric]) for value in values]
         means, half_widths = map(np.array, zip(*found, strict=True))
         bars = None if np.isnan(half_widths).all() else half_widths
-        axis.errorbar(np.arange(len(values)) + shift, means, yerr=bars, capsize=2,
-                      elinewidth=0.8, label=metric_name(metric), **metric_style(metric))
+        axis.errorbar(
+            np.arange(len(values)) + shift,
+            means,
+            yerr=bars,
+            capsize=2,
+            elinewidth=0.8,
+            label=metric_name(metric),
+            **metric_style(metric),
+        )
     if not to_random:
         before = runs.groupby("value")["original_accuracy"].mean()[values]
         axis.plot(before.to_numpy(), ":", color=REFERENCE, linewidth=1.3, label="original model")

@@ -13,8 +13,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from utils.core.files import atomic
 from utils.plotting.fonts import FAMILIES, make_drawable
-from utils.workspace import atomic
 
 WIDTH = 9.0
 """Width of a figure in inches: 900 pixels at the 100 dpi of the inline PNG."""
@@ -113,7 +113,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
     return draw
 
 
-def save(figure: Figure, folder: str | Path, name: str) -> list[Path]:
+def save_figure(figure: Figure, folder: str | Path, name: str) -> list[Path]:
     """Save a figure for the web, for papers and for a quick look.
 
     Parameters

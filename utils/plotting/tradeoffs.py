@@ -10,15 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from utils.plotting.style import (
-    MUTED,
-    REFERENCE,
-    WIDTH,
-    in_order,
-    metric_style,
-    styled,
-)
-from utils.statistics import metric_name, unbeaten
+from utils.plotting.style import MUTED, REFERENCE, WIDTH, in_order, metric_style, styled
+from utils.statistics.advice import unbeaten
+from utils.statistics.wording import metric_name
 
 _COSTS = {
     "total_seconds": "retraining\ntime (s)",
@@ -39,7 +33,7 @@ def comparison(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figu
     Parameters
     ----------
     summary : DataFrame
-        What `utils.statistics.summarise` returns, of one to about six data sets.
+        What `utils.statistics.summaries.summarise` returns, of one to about six data sets.
     accuracy : str, default="chosen_accuracy"
         Column for accuracy; ``"best_accuracy"`` shows the study's pick on the test inputs. With
         several seeds, whiskers show its 95 % t-interval.
@@ -55,9 +49,14 @@ def comparison(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figu
     offsets = dict(zip(metrics, np.linspace(-0.36, 0.36, len(metrics) + 2)[1:-1], strict=True))
     quantities = {accuracy: _ACCURACIES.get(accuracy, accuracy)} | _COSTS
     height = 0.9 + len(datasets) * (0.5 + 0.12 * len(metrics) * len(configurations))
-    figure, axes = plt.subplots(len(datasets), len(quantities), squeeze=False, sharey=True,
-                                figsize=(WIDTH, min(height, 14)),
-                                gridspec_kw={"width_ratios": [1.6, 1, 1, 1, 1]})
+    figure, axes = plt.subplots(
+        len(datasets),
+        len(quantities),
+        squeeze=False,
+        sharey=True,
+        figsize=(WIDTH, min(height, 14)),
+        gridspec_kw={"width_ratios": [1.6, 1, 1, 1, 1]},
+    )
     for row, dataset in zip(axes, datasets, strict=True):
         part = summary[summary["dataset"] == dataset]
         for axis, column in zip(row, quantities, strict=True):
@@ -66,8 +65,14 @@ def comparison(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figu
                 position = configurations.index(entry["configuration"]) + offsets[entry["metric"]]
                 look = metric_style(entry["metric"]) | {"linestyle": "none"}
                 spread = entry[f"{column}_interval"] if column == accuracy else np.nan
-                axis.errorbar(value, position, xerr=None if np.isnan(spread) else spread,
-                              capsize=2, elinewidth=1, **look)
+                axis.errorbar(
+                    value,
+                    position,
+                    xerr=None if np.isnan(spread) else spread,
+                    capsize=2,
+                    elinewidth=1,
+                    **look,
+                )
             if column == accuracy:
                 axis.axvline(part["original_accuracy"].iloc[0], color=REFERENCE, linestyle=":")
                 axis.set_ylabel(dataset, fontweight="bold")
@@ -87,8 +92,12 @@ def comparison(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figu
         axis.set_title(name)
     handles = [_handle(metric) for metric in metrics]
     handles.append(Line2D([], [], color=REFERENCE, linestyle=":", label="original model"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3,
-                  title="c1: configuration 1, and so on; time and energy: all data points together")
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=3,
+        title="c1: configuration 1, and so on; time and energy: all data points together",
+    )
     return figure
 
 
@@ -99,20 +108,23 @@ def pareto(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figure:
     Parameters
     ----------
     summary : DataFrame
-        What `utils.statistics.summarise` returns, of one to about six data sets.
+        What `utils.statistics.summaries.summarise` returns, of one to about six data sets.
     accuracy : str, default="chosen_accuracy"
         Column for the height; the front is always that of the point chosen on validation.
 
     Notes
     -----
     Coloured are the choices on the Pareto front over accuracy, seconds and energy (of retraining
-    the one chosen point), see `utils.statistics.unbeaten`: no other choice is at least as good in
-    all three and better in one. There, ``c1`` and so on name the configuration. An axis is
+    the one chosen point), see `utils.statistics.advice.unbeaten`: no other choice is at least as
+    good in all three and better in one. There, ``c1`` and so on name the configuration. An axis is
     logarithmic where its largest cost is more than five times its smallest.
     """
     datasets = list(dict.fromkeys(summary["dataset"]))
     figure, axes = plt.subplots(
-        len(datasets), 2, squeeze=False, sharey="row",
+        len(datasets),
+        2,
+        squeeze=False,
+        sharey="row",
         figsize=(WIDTH, 0.9 + (3.4 if len(datasets) == 1 else 2.4) * len(datasets)),
     )
     for row, dataset in zip(axes, datasets, strict=True):
@@ -122,13 +134,27 @@ def pareto(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figure:
             _draw_choices(axis, part, factor * part[column], part[accuracy], front)
             axis.set(xlabel=name)
             _stretch(axis, factor * part[column])
-        row[0].set(title=f"{dataset} (original model: {part['original_accuracy'].iloc[0]:.3f})",
-                   ylabel="accuracy")
+        row[0].set(
+            title=f"{dataset} (original model: {part['original_accuracy'].iloc[0]:.3f})",
+            ylabel="accuracy",
+        )
     handles = [_handle(metric) for metric in in_order(summary["metric"])]
-    handles.append(Line2D([], [], color=MUTED, marker="o", linestyle="none",
-                          label="beaten in accuracy, time and energy"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3,
-                  title="coloured: on the Pareto front; c1: configuration 1, and so on")
+    handles.append(
+        Line2D(
+            [],
+            [],
+            color=MUTED,
+            marker="o",
+            linestyle="none",
+            label="beaten in accuracy, time and energy",
+        )
+    )
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=3,
+        title="coloured: on the Pareto front; c1: configuration 1, and so on",
+    )
     return figure
 
 
@@ -150,8 +176,14 @@ def _draw_choices(
         look |= {"markersize": 8} if on_front else {"color": MUTED}
         axis.plot(cost, accuracy, zorder=3 if on_front else 2, **look)
         if on_front and not np.isnan(cost):
-            axis.annotate(f"c{configuration}", (cost, accuracy), xytext=(-5, 4), ha="right",
-                          textcoords="offset points", fontsize=9)
+            axis.annotate(
+                f"c{configuration}",
+                (cost, accuracy),
+                xytext=(-5, 4),
+                ha="right",
+                textcoords="offset points",
+                fontsize=9,
+            )
     axis.margins(x=0.1, y=0.12)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from utils.statistics.selection import CURVE, PAIR, choose, complete
+from utils.retraining.selection import CURVE, PAIR, choose, complete
 from utils.statistics.summaries import mean_interval
 
 
@@ -78,7 +78,7 @@ def points_of(runs: pd.DataFrame) -> pd.DataFrame:
 def recommend(runs: pd.DataFrame) -> dict[str, object]:
     """Name the best trade-off over one or several data sets, from the results alone.
 
-    It is the pair of configuration and metric that `utils.statistics.selection.choose` puts first:
+    It is the pair of configuration and metric that `utils.retraining.selection.choose` puts first:
     the fewest inputs within one standard error of the most accurate on validation. The test
     inputs have no say: they only judge what was chosen.
 

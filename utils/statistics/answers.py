@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from utils.retraining.selection import complete
 from utils.statistics.advice import recommend, unbeaten
-from utils.statistics.selection import complete
 from utils.statistics.significance import (
     ALPHA,
     Pairs,
@@ -126,9 +126,14 @@ def as_record(evidence: Evidence) -> dict[str, object]:
             "tests": {
                 "rankings": {
                     name: {
-                        "mean_ranks": r.ranks.to_dict(), "blocks": r.blocks, "n": r.n,
-                        "needed": r.needed, "friedman": r.statistic, "p": r.p,
-                        "critical_difference": r.distance, "nemenyi": r.pairs.to_dict(),
+                        "mean_ranks": r.ranks.to_dict(),
+                        "blocks": r.blocks,
+                        "n": r.n,
+                        "needed": r.needed,
+                        "friedman": r.statistic,
+                        "p": r.p,
+                        "critical_difference": r.distance,
+                        "nemenyi": r.pairs.to_dict(),
                     }
                     for name, r in rankings.items()
                 },
@@ -136,11 +141,12 @@ def as_record(evidence: Evidence) -> dict[str, object]:
                 "against_random": evidence.pairs.metrics.to_dict("records"),
                 "configurations": evidence.pairs.configurations.to_dict("records"),
                 "against_random_by_dataset": evidence.pairs.metric_effects.to_dict("records"),
-                "configurations_by_dataset":
-                    evidence.pairs.configuration_effects.to_dict("records"),
+                "configurations_by_dataset": evidence.pairs.configuration_effects.to_dict(
+                    "records"
+                ),
             },
         }
-    )  # fmt: skip
+    )
 
 
 def _plain(value: Any) -> Any:

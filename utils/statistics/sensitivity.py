@@ -20,7 +20,7 @@ def summarise_variants(results: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     results : DataFrame
-        What `utils.variants.read_variants` returns.
+        What `utils.plan.variants.read_variants` returns.
 
     Returns
     -------
@@ -67,14 +67,19 @@ def sensitivity_table(runs: pd.DataFrame) -> pd.DataFrame:
             choice = recommend(part.drop(columns=SETTING))
             accuracies = part.groupby(["configuration", "metric"])["chosen_accuracy"].mean()
             kept_accuracy = accuracies[kept["configuration"], kept["metric"]]
-            rows.append({
-                "dataset": dataset, "parameter": parameter, "value": value, "is_base": is_base,
-                **{name: choice[name] for name in _CHOICE},
-                "same": all(choice[name] == kept[name] for name in ("configuration", "metric")),
-                "kept_accuracy": kept_accuracy,
-                "lost": choice["accuracy"] - kept_accuracy,
-                "tau": _agreement(part, base),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "parameter": parameter,
+                    "value": value,
+                    "is_base": is_base,
+                    **{name: choice[name] for name in _CHOICE},
+                    "same": all(choice[name] == kept[name] for name in ("configuration", "metric")),
+                    "kept_accuracy": kept_accuracy,
+                    "lost": choice["accuracy"] - kept_accuracy,
+                    "tau": _agreement(part, base),
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -104,6 +109,8 @@ def sensitivity_in_words(table: pd.DataFrame) -> str:
                 f"{max(others['lost'].max(), 0):.3f} less accurate on the test inputs than with "
                 "what is recommended there"
             )
-        lines.append(f"- **{parameter}** on {dataset}, {base['value']} in the run, "
-                     f"{values} in its variants: {said}.")  # fmt: skip
+        lines.append(
+            f"- **{parameter}** on {dataset}, {base['value']} in the run, "
+            f"{values} in its variants: {said}."
+        )
     return "\n".join(lines)

@@ -78,9 +78,7 @@ class Ranking:
         return [t for t in others if self.pairs.empty or self.pairs.loc[treatment, t] >= ALPHA]
 
 
-def metric_blocks(
-    runs: pd.DataFrame, configuration: int, quantity: str = "area"
-) -> pd.DataFrame:
+def metric_blocks(runs: pd.DataFrame, configuration: int, quantity: str = "area") -> pd.DataFrame:
     """A row a (dataset, seed) and a column a metric, of one configuration of `summarise_runs`."""
     part = runs[runs["configuration"] == configuration]
     return part.pivot(index=["dataset", "seed"], columns="metric", values=quantity)
@@ -170,9 +168,10 @@ def needed_for_ranking(treatments: int, family: int = 1, alpha: float = ALPHA) -
     """
     k = treatments
     return next(
-        n for n in count(2)
+        n
+        for n in count(2)
         if family * factorial(k) ** (1 - n) < alpha and critical_difference(k, n, alpha) < k - 1
-    )  # fmt: skip
+    )
 
 
 def needed_for_pairs(family: int, alpha: float = ALPHA) -> int:
@@ -248,9 +247,14 @@ def _friedman(blocks: pd.DataFrame) -> tuple[float, float]:
     if len(blocks) <= _FEW:
         ranks = blocks.rank(axis=1).to_numpy().T
         p = stats.permutation_test(
-            tuple(ranks), _sum_of_squares, permutation_type="samples", alternative="greater",
-            n_resamples=9999, vectorized=True, rng=0,
-        ).pvalue  # fmt: skip
+            tuple(ranks),
+            _sum_of_squares,
+            permutation_type="samples",
+            alternative="greater",
+            n_resamples=9999,
+            vectorized=True,
+            rng=0,
+        ).pvalue
     return float(statistic), float(p)
 
 
@@ -307,11 +311,18 @@ def _signed_rank(table: pd.DataFrame, pairs: Sequence[tuple], family: int) -> pd
         a12 = [vargha_delaney(part[first], part[second]) for _, part in sets]
         rows.append(
             {
-                "first": first, "second": second, "difference": mean, "interval": half_width,
-                "wins": int((differences > 0).sum()), "n": len(blocks), "needed": needed,
-                "blocks": words, "a12": np.mean(a12) if a12 else np.nan, "p": p,
+                "first": first,
+                "second": second,
+                "difference": mean,
+                "interval": half_width,
+                "wins": int((differences > 0).sum()),
+                "n": len(blocks),
+                "needed": needed,
+                "blocks": words,
+                "a12": np.mean(a12) if a12 else np.nan,
+                "p": p,
             }
-        )  # fmt: skip
+        )
     names = ["first", "second", "difference", "interval", "wins", "n", "needed", "blocks", "a12"]
     return pd.DataFrame(rows, columns=[*names, "p"])
 
@@ -383,7 +394,7 @@ def compare_pairs(runs: pd.DataFrame) -> Pairs:
     Parameters
     ----------
     runs : DataFrame
-        What `utils.statistics.summarise_runs` returns.
+        What `utils.statistics.summaries.summarise_runs` returns.
     """
     numbers = sorted(int(c) for c in runs["configuration"].unique())
     tables = [metric_blocks(runs, c) for c in numbers]

@@ -8,14 +8,33 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from utils.statistics.selection import chosen_point, chosen_points, near
+from utils.retraining.selection import chosen_point, chosen_points, near
 
 KEYS = ["dataset", "configuration", "metric"]
-INTERVALS = ["best_accuracy", "chosen_accuracy", "final_accuracy", "gain", "area", "area_seconds",
-             "clean_lost", "total_seconds"]
+INTERVALS = [
+    "best_accuracy",
+    "chosen_accuracy",
+    "final_accuracy",
+    "gain",
+    "area",
+    "area_seconds",
+    "clean_lost",
+    "total_seconds",
+]
 _COSTS = ["fit_seconds", "cpu_seconds", "energy_kwh"]
-_NEEDED = [*KEYS, "seed", "point", "n_inputs", "accuracy", "accuracy_clean", "val_accuracy",
-           "val_right", *_COSTS, "cpu_percent", "memory_peak_mb"]
+_NEEDED = [
+    *KEYS,
+    "seed",
+    "point",
+    "n_inputs",
+    "accuracy",
+    "accuracy_clean",
+    "val_accuracy",
+    "val_right",
+    *_COSTS,
+    "cpu_percent",
+    "memory_peak_mb",
+]
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -66,7 +85,7 @@ def summarise_runs(results: pd.DataFrame) -> pd.DataFrame:
     """
     missing = [column for column in _NEEDED if column not in results]
     if missing:
-        raise ValueError(f"results: expected the columns of utils.results, missing {missing}")
+        raise ValueError(f"results: expected a results table, missing columns {missing}")
     if results[["accuracy", "val_accuracy"]].isna().any(axis=None):
         raise ValueError("results: expected numbers in accuracy and val_accuracy, got NaN")
     rows = []
@@ -190,7 +209,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
         ``near_best_...``
             The first point, the original model included, whose accuracy *on validation* is
             within one standard error of the highest of any metric in this data set, configuration
-            and seed (see `utils.statistics.selection`; ``near_best_accuracy`` is on test inputs).
+            and seed (see `utils.retraining.selection`; ``near_best_accuracy`` is on test inputs).
             NaN if not reached in every seed; ``near_best_runs`` says in how many it was.
         ``..._seconds``, ``..._cpu_seconds``, ``..._energy_kwh``
             Of retraining *that one point*. Every point starts from the same weights, so this is

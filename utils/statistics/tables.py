@@ -63,7 +63,7 @@ def spread_table(
 def reach_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
     """What it takes to come near the configuration's highest accuracy, or ``not reached``.
 
-    Near is within one standard error on validation, see `utils.statistics.selection.near`.
+    Near is within one standard error on validation, see `utils.retraining.selection.near`.
     """
     columns = {
         "near_best_n_inputs": ("inputs", 1, ",.0f"),
@@ -72,8 +72,10 @@ def reach_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
         "near_best_energy_kwh": ("Wh", 1000, ".4g"),
         "near_best_search_seconds": ("seconds, trying all points up to it", 1, ",.2f"),
     }
-    reached = [f"{int(r)} of {n}" for r, n in zip(summary["near_best_runs"], summary["n_seeds"],
-                                                  strict=True)]
+    reached = [
+        f"{int(r)} of {n}"
+        for r, n in zip(summary["near_best_runs"], summary["n_seeds"], strict=True)
+    ]
     table = {"runs that reach it": reached}
     never = summary["near_best_n_inputs"].isna()
     for column, (name, factor, form) in columns.items():
@@ -121,23 +123,19 @@ def pairs_table(tests: pd.DataFrame, name: Callable[[Any], str] = metric_name) -
         **{
             "better in": [f"{w} of {n}" for w, n in zip(tests["wins"], tests["n"], strict=True)],
             "A12": tests["a12"].round(2).to_numpy(),
-            "Wilcoxon, Holm": [
-                "no test" if np.isnan(p) else p_value(p) for p in tests["p_holm"]
-            ],
+            "Wilcoxon, Holm": ["no test" if np.isnan(p) else p_value(p) for p in tests["p_holm"]],
             "blocks": tests["blocks"].to_numpy(),
         }
     )
 
 
-def effects_table(
-    effects: pd.DataFrame, name: Callable[[Any], str] = metric_name
-) -> pd.DataFrame:
+def effects_table(effects: pd.DataFrame, name: Callable[[Any], str] = metric_name) -> pd.DataFrame:
     """Differences in each data set for people, a column a data set: mean ± interval over seeds.
 
     Parameters
     ----------
     effects : DataFrame
-        Of `utils.statistics.effects`, with or without a column ``configuration``.
+        Of `utils.statistics.significance.effects`, with or without a column ``configuration``.
     name : callable
         Gives the name of what is compared.
     """

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from utils.outcomes import unpack
+from utils.retraining.outcomes import unpack
+from utils.retraining.selection import RULE, choose, standard_error
 from utils.statistics.advice import points_of, with_share
-from utils.statistics.selection import RULE, choose, standard_error
 from utils.statistics.significance import ALPHA, Ranking
 
 
-def in_words(
-    choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.DataFrame
-) -> str:
+def in_words(choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.DataFrame) -> str:
     """The recommendation in one paragraph for a reader in a hurry.
 
     Parameters
@@ -91,17 +89,20 @@ def chance_in_words(runs: pd.DataFrame) -> str:
         others = table.drop(index=best)["error"]
         pairs = (
             f"; that of the difference between its chosen point and another's, on the same inputs, "
-            f"{_range(others)}" if len(others) else ""
-        )  # fmt: skip
+            f"{_range(others)}"
+            if len(others)
+            else ""
+        )
         sentences.append(
             f"On the {n} validation and adversarial validation inputs of {dataset}, the standard "
             f"error of an accuracy is {single:.3f} (at {metric_name(best[1])} in configuration "
             f"{best[0]}, the highest, {table['val_accuracy'].max():.3f}){pairs}."
         )
     unknown = (
-        " One seed does not tell what training adds to it." if runs["seed"].nunique() == 1
+        " One seed does not tell what training adds to it."
+        if runs["seed"].nunique() == 1
         else " The spread of the seeds is in the latter."
-    )  # fmt: skip
+    )
     return f"**How large chance is.** {' '.join(sentences)}{unknown}"
 
 
@@ -159,9 +160,7 @@ def _difference(difference: float, interval: float) -> str:
     return f"{size} {'above' if difference > 0 else 'below'}"
 
 
-def how_sure(
-    choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.DataFrame
-) -> str:
+def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.DataFrame) -> str:
     """What the tests allow to say of the recommended metric; see `in_words`."""
     name, n = metric_name(choice["metric"]), ranking.n
     own = against[against["first"] == choice["metric"]]
@@ -224,10 +223,12 @@ def _by_dataset(effects: pd.DataFrame, most: int = 8) -> str:
     if len(effects) > most:
         above = int((effects["difference"] > 0).sum())
         return f"above 0 on {above} of {len(effects)} data sets"
-    return listed([
-        f"{plus_minus(row.difference, row.interval, signed=True)} on {row.dataset}"
-        for row in effects.itertuples()
-    ])  # fmt: skip
+    return listed(
+        [
+            f"{plus_minus(row.difference, row.interval, signed=True)} on {row.dataset}"
+            for row in effects.itertuples()
+        ]
+    )
 
 
 def _more(choice: dict) -> str:
@@ -264,14 +265,14 @@ def listed(words: Sequence[str]) -> str:
 
 def metric_name(metric: str) -> str:
     """Display name of a guidance metric; an unknown one keeps its id."""
-    from utils.metrics import METRICS  # late: most of this module needs none of it
+    from utils.metrics.registry import METRICS  # late: most of this module needs none of it
 
     return METRICS[metric].name if metric in METRICS else metric
 
 
 def configuration_name(configuration: int) -> str:
     """Number of a configuration and what it does."""
-    from utils.retraining import CONFIGURATIONS  # late, as above
+    from utils.retraining.configurations import CONFIGURATIONS  # late, as above
 
     what = CONFIGURATIONS.get(configuration)
     return f"configuration {configuration}{f' ({what})' if what else ''}"

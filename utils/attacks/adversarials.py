@@ -1,0 +1,187 @@
+"""Adversarial inputs as the study makes them: drawn, shared out over the attacks, summed up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from utils.attacks.arguments import at_least, checked
+from utils.attacks.registry import ATTACKS
+from utils.core.files import atomic
+from utils.core.seeds import rng
+from utils.networks.activations import predict
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Adversarials:
+    """Adversarial inputs, grouped by attack in the order in which the attacks were named.
+
+    Attributes
+    ----------
+    images : ndarray of shape (n, height, width, channels), dtype=float32
+    labels : ndarray of shape (n,), dtype=int64
+        True labels.
+    source : ndarray of shape (n,), dtype=int64
+        Index of the image that each was made from.
+    attack : ndarray of shape (n,), dtype=str
+        Id of the attack.
+    success : ndarray of shape (n,), dtype=bool
+        Whether the model's prediction differs from the true label, recomputed from the finished
+        images. Inputs that the model got wrong already count too; `attack_summary` tells apart.
+    seconds : dict of str to float
+        Wall time of each attack.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    source: np.ndarray
+    attack: np.ndarray
+    success: np.ndarray
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def save(self, folder: str | Path, split: str) -> None:
+        """Write ``{x,y,source,attack,success}_adv_<split>.npy`` to `folder`."""
+        arrays = {"x": self.images, "y": self.labels, "source": self.source}
+        arrays |= {"attack": self.attack, "success": self.success}
+        for name, array in arrays.items():
+            with atomic(Path(folder) / f"{name}_adv_{split}.npy") as path:
+                np.save(path, array)
+
+
+def make_adversarials(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    attacks: Sequence[str],
+    n: int | None = None,
+    seed: int = 0,
+    stream: int = 0,
+    **options: Any,
+) -> Adversarials:
+    """Make `n` adversarial inputs as the study does.
+
+    `n` images are drawn without replacement and shared out evenly over the attacks (the first
+    ones take what is left over), so no image is used twice.
+
+    Parameters
+    ----------
+    model, images, labels
+        See `utils.attacks`.
+    attacks : sequence of str
+        Ids from `ATTACKS`.
+    n : int, default=None
+        How many; None for as many as there are images.
+    seed : int, default=0
+        Of the draw and of `pgd`'s start.
+    stream : int, default=0
+        Which of several draws of one seed; splits differ in it, so that they share no noise.
+    **options
+        ``epsilon``, ``steps``, ``cw_steps``, ``cw_binary_search_steps``, ``cw_confidence`` and
+        ``batch_size``; each attack takes those that it knows, with its own defaults.
+
+    Returns
+    -------
+    Adversarials
+
+    Raises
+    ------
+    ValueError
+        For an unknown or repeated attack, an unknown option, or more inputs than there are images.
+    """
+    unknown = [attack for attack in attacks if attack not in ATTACKS]
+    if unknown or not len(attacks) or len(set(attacks)) != len(attacks):
+        raise ValueError(
+            f"attacks: expected different ids out of {', '.join(ATTACKS)}, got {list(attacks)}"
+        )
+    known = {name for attack in ATTACKS.values() for name in attack.options.values()}
+    if unknown := sorted(set(options) - known):
+        raise ValueError(f"options: expected some of {', '.join(sorted(known))}, got {unknown}")
+    at_least("stream", stream, 0)
+    images, labels = checked(model, images, labels, 1)
+    n = len(images) if n is None else n
+    if not len(attacks) <= n <= len(images):
+        raise ValueError(
+            f"n: expected from {len(attacks)} (one for each attack) to {len(images)} (the number "
+            f"of images), got {n}"
+        )
+    source = rng(seed, "adversarials", stream).choice(len(images), n, replace=False)
+    shares = np.array_split(source, len(attacks))
+    made, seconds, options = [], {}, {**options, "seed": (seed, stream)}
+    for attack, share in zip(attacks, shares, strict=True):
+        entry = ATTACKS[attack]
+        chosen = {own: options[name] for own, name in entry.options.items() if name in options}
+        began = time.perf_counter()
+        made.append(entry.function(model, images[share], labels[share], **chosen))
+        seconds[attack] = time.perf_counter() - began
+    adversarial = np.concatenate(made)
+    return Adversarials(
+        images=adversarial,
+        labels=labels[source],
+        source=source,
+        attack=np.repeat(np.array(attacks, dtype=np.str_), [len(share) for share in shares]),
+        success=predict(model, adversarial).argmax(axis=1) != labels[source],
+        seconds=seconds,
+    )
+
+
+def attack_summary(
+    model: keras.Model, images: np.ndarray, adversarials: Adversarials
+) -> pd.DataFrame:
+    """How well each attack worked and how far it went, one row an attack.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The attacked model.
+    images : ndarray of shape (n, height, width, channels)
+        The images that `adversarials.source` points into.
+    adversarials : Adversarials
+        What `make_adversarials` gave.
+
+    Returns
+    -------
+    DataFrame
+        ``attack``, ``name``, ``norm``, ``n``; ``accuracy_clean`` and ``accuracy_adversarial`` of
+        the model on the images before and after; ``success_rate``, the share of images classified
+        right before that are wrong after (NaN if none was right); mean and largest change in L2,
+        mean and largest in L-infinity, mean in L1; ``seconds_per_1000`` images, which include the
+        compilation (a second or so) where the attack was the first of its kind on this model.
+    """
+    import pandas as pd
+
+    clean = np.asarray(images)[adversarials.source]
+    right = predict(model, clean).argmax(axis=1) == adversarials.labels
+    change = (adversarials.images - clean).reshape(len(clean), -1)
+    l1, l2 = np.abs(change).sum(axis=1), np.linalg.norm(change, axis=1)
+    linf = np.abs(change).max(axis=1)
+    rows = []
+    for attack, seconds in adversarials.seconds.items():
+        own = adversarials.attack == attack
+        fooled, before = adversarials.success[own], right[own]
+        rows.append(
+            {
+                "attack": attack,
+                "name": ATTACKS[attack].name,
+                "norm": ATTACKS[attack].norm,
+                "n": int(own.sum()),
+                "accuracy_clean": before.mean(),
+                "accuracy_adversarial": 1 - fooled.mean(),
+                "success_rate": fooled[before].mean() if before.any() else np.nan,
+                "l2_mean": l2[own].mean(),
+                "l2_max": l2[own].max(),
+                "linf_mean": linf[own].mean(),
+                "linf_max": linf[own].max(),
+                "l1_mean": l1[own].mean(),
+                "seconds_per_1000": 1000 * seconds / own.sum(),
+            }
+        )
+    return pd.DataFrame(rows)

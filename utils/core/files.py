@@ -1,0 +1,78 @@
+"""Files written whole or not at all, read with care, and hashed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it becomes `path` only if the block succeeds.
+
+    Readers therefore see the old file or the whole new one, never a part, whenever the process
+    is stopped. The temporary name keeps the suffix, for writers that look at it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _flush_folder(path.parent)
+    except OSError as error:  # not all libraries say what they met; seen while the file is there
+        if no_room(path.parent):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Have the new name on disk, too, so that a power cut does not bring back the old file."""
+    with suppress(OSError):  # not every system can
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def no_room(folder: str | Path) -> str:
+    """A line that says so if the disk is full, else an empty string."""
+    free = shutil.disk_usage(folder).free
+    return f"no room on the disk of {folder}; make some" if free < 2**20 else ""
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Write `content` as readable JSON, whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> object:
+    """Read a JSON file; what is none, or nested without end, is a ValueError."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deeply") from None
+
+
+def checksum(content: object) -> str:
+    """SHA-256 of what JSON can hold, however it is laid out."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

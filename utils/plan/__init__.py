@@ -1,0 +1,4 @@
+"""What a request means: its parameters, its jobs, which of them are up to date, and why not.
+
+Imports all rooms below but plotting. No TensorFlow, unless a network that a user brings is tried.
+"""

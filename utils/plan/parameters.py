@@ -1,0 +1,363 @@
+"""What a user may set: names, types, ranges, choices and presets; errors that say what to do."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import math
+import re
+import tokenize
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from utils.attacks.registry import ATTACKS
+from utils.data.raw.images import RESIZES
+from utils.data.registry import DATASETS
+from utils.machine.energy import check_country
+from utils.metrics.registry import METRICS
+from utils.networks.conventions import COLOR_ORDERS, PIXEL_RANGES
+from utils.retraining.configurations import CONFIGURATIONS
+
+PRESETS: dict[str, tuple[str, dict[str, object]]] = {
+    "smoke": (
+        "does everything run? 400 images, a few epochs, 2 points; the numbers mean nothing",
+        {
+            "n_images": 400, "epochs": 3, "retraining_epochs": 1, "points": 2, "accept_weak": True,
+            "attack_steps": 3, "cw_steps": 10, "cw_binary_search_steps": 2, "fresh_steps": 3,
+        },
+    ),
+    "quick": (
+        "the default: at most 2,000 images, 10 points; minutes on a laptop",
+        {"n_images": 2000, "epochs": 15, "retraining_epochs": 10, "points": 10},
+    ),
+    "reduced": (
+        "the study's protocol on a stratified subset, 5 points; up to half an hour on two cores",
+        {"n_images": 4000, "points": 5, "retraining_epochs": 10},
+    ),
+    "study": (
+        "the paper's settings: every image, 20 points; hours to days of computing",
+        {"n_images": 0, "points": 20},
+    ),
+}  # fmt: skip
+
+
+class ParameterError(ValueError):
+    """A value the user gave can't be used; the message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a template's parameters cell."""
+
+    name: str
+    type: type
+    default: object
+    help: str
+
+
+def as_text(value: object) -> str:
+    """A value as a user writes it: lists are separated by spaces."""
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def is_text(value: str) -> bool:
+    """Whether `value` can be written to a file: names of files may hold bytes that are no text."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """``", did you mean 'x'?"`` where a choice is close to `word`, else an empty string."""
+    close = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1, cutoff=0.7)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+# --- rules: each takes a value of the declared type and returns what is wrong, or "" ---
+
+
+def _between(low: float, high: float = math.inf) -> Callable[[float], str]:
+    upper = f" and at most {high:.12g}" if math.isfinite(high) else ""
+    return lambda value: "" if low <= value <= high else f"at least {low:g}{upper}"
+
+
+def _above(low: float, high: float = math.inf) -> Callable[[float], str]:
+    upper = f" and at most {high:g}" if math.isfinite(high) else ""
+    return lambda value: "" if low < value <= high else f"more than {low:g}{upper}"
+
+
+def _one_of(choices: Iterable) -> Callable[[object], str]:
+    choices = list(choices)
+
+    def rule(value: object) -> str:
+        if value in choices:
+            return ""
+        return f"one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
+
+    return rule
+
+
+def _each(rule: Callable[[object], str], kind: type = str) -> Callable[[list], str]:
+    def check_list(values: list) -> str:
+        if not values:
+            return "at least one value"
+        if len(set(map(str, values))) < len(values):
+            return "each value once"
+        for value in values:
+            if not isinstance(value, kind) or isinstance(value, bool):
+                return f"{kind.__name__} values only"
+            if wrong := rule(value):
+                return wrong
+        return ""
+
+    return check_list
+
+
+def _name(value: str) -> str:
+    taken = ("raw", "variants", "figures")  # folders of a workspace that hold something else
+    ok = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}", value) and value not in taken
+    return "" if ok else "a name of letters, digits, '-' and '_' (not 'raw', 'variants', 'figures')"
+
+
+def _variant(value: str) -> str:
+    ok = re.fullmatch(r"[a-z_]+-[A-Za-z0-9._-]{1,50}", value)
+    return "" if ok else "a parameter, '-' and a value of letters, digits, '.', '_' and '-'"
+
+
+def _country(value: str) -> str:
+    try:
+        check_country(value)
+    except ValueError:
+        return "a three-letter ISO 3166 country code in capitals such as ESP"
+    return ""
+
+
+def _share_below_one(value: float) -> str:
+    return "" if 0 <= value < 1 else "at least 0 and below 1"
+
+
+def _shares(values: list) -> str:
+    numbers = all(type(v) is int and 0 <= v <= 100 for v in values)
+    if not values or (numbers and len(values) == 3 and sum(values) == 100 and values[0] > 0):
+        return ""
+    return "three whole numbers that sum to 100, such as shares=70,20,10"
+
+
+def _names(values: list) -> str:
+    return "" if all(str(value).strip() for value in values) else "names of folders or files"
+
+
+def _anything(value: object) -> str:
+    return ""
+
+
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+}
+_SEED = _between(0, 2**32 - 1)
+RULES: dict[str, Callable[..., str]] = {
+    "dataset": _name,
+    "datasets": _each(_name),
+    "raw": _anything,
+    "leave_out": _names,
+    "label_column": _anything,
+    "white": _between(0),
+    "n_images": _between(0),
+    "image_size": lambda value: "" if value == 0 else _between(4, 1024)(value),
+    "color": _one_of(["auto", "gray", "rgb"]),
+    "resize": _one_of(RESIZES),
+    "class_order": lambda value: "" if value else "number, text or names separated by commas",
+    "shares": _shares,
+    "split_by": _one_of(["image", "track"]),
+    "split_seed": _SEED,
+    "max_broken": _between(0),
+    "seed": _SEED,
+    "seeds": _each(_SEED, int),
+    "own_model": _anything,
+    "pixel_range": _one_of(["auto", *PIXEL_RANGES]),
+    "color_order": _one_of(["auto", *COLOR_ORDERS]),
+    "accept_weak": _anything,
+    "epochs": _between(1, 10_000),
+    "retraining_epochs": _between(1, 10_000),
+    "batch_size": _between(1, 100_000),
+    "learning_rate": _above(0, 1),
+    "attacks": _each(_one_of(ATTACKS)),
+    "n_adversarial": _between(0),
+    "epsilon": _between(0, 1),
+    "attack_steps": _between(1, 10_000),
+    "cw_steps": _between(1, 100_000),
+    "cw_binary_search_steps": _between(1, 50),
+    "cw_confidence": _between(0, 1000),
+    "fresh_steps": _between(1, 10_000),
+    "fresh_restarts": _between(1, 1000),
+    "metrics": _each(_one_of(METRICS)),
+    "layer": _anything,
+    "nc_threshold": _share_below_one,
+    "dsa_exclude_self": _anything,
+    "configuration": _one_of(CONFIGURATIONS),
+    "configurations": _each(_one_of(CONFIGURATIONS), int),
+    "part": _one_of(["", *METRICS]),
+    "variants": _each(_variant),
+    "points": _between(1, 10_000),
+    "keep_models": _one_of(["none", "best", "all"]),
+    "country": _country,
+    "threads": _between(1, 1024),
+    "workspace": _anything,
+}
+"""What each template parameter may hold; a test keeps it equal to the templates' own lines."""
+
+
+def check(name: str, value: object, kind: type) -> object:
+    """Return `value` as `kind`, or raise a ParameterError that says what was expected.
+
+    Parameters
+    ----------
+    name : str
+        A key of `RULES`.
+    value : object
+    kind : {bool, int, float, str, list}
+        The type the templates declare; an int is taken for a float.
+    """
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ParameterError(f"{name}: got {value!r}, expected {_KINDS[kind]}")
+    if kind is float and not math.isfinite(value):
+        raise ParameterError(f"{name}: got {value!r}, expected a finite number")
+    if kind is str and not is_text(value):
+        raise ParameterError(f"{name}: got {value!r}, expected text that can be written as UTF-8")
+    if wrong := RULES[name](value):
+        shown = as_text(value) if isinstance(value, list) else value
+        raise ParameterError(f"{name}: got {shown!r}, expected {wrong}")
+    return value
+
+
+def parse(name: str, text: str, kind: type) -> object:
+    """Read a value of type `kind` from the command line's `text` and check it."""
+    try:
+        if kind is bool:
+            value: object = {"true": True, "false": False}[text.lower()]
+        elif kind is list:
+            items = text.replace(",", " ").split()
+            value = [int(i) if re.fullmatch(r"-?[0-9]+", i) else i for i in items]
+        else:
+            value = kind(text)
+    except (ValueError, KeyError):
+        raise ParameterError(f"{name}: got {text!r}, expected {_KINDS[kind]}") from None
+    return check(name, value, kind)
+
+
+def template_parameters(template: Path) -> dict[str, Parameter]:
+    """Read the parameters cell of a template: ``name: type = default  # help``, a line each.
+
+    papermill's ``inspect_notebook`` reads the same lines, but importing papermill takes seconds,
+    and the plan must not; a test holds the two equal.
+    """
+    cells = json.loads(template.read_text(encoding="utf-8"))["cells"]
+    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(
+            f"{template.name}: expected one cell tagged 'parameters', got {len(tagged)}"
+        )
+    source = "".join(tagged[0]["source"])
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    kinds = {"bool": bool, "int": int, "float": float, "str": str, "list": list}
+    found = {}
+    for line in ast.parse(source).body:
+        name, kind = line.target.id, kinds[ast.unparse(line.annotation)]
+        default = ast.literal_eval(line.value)
+        found[name] = Parameter(name, kind, default, comments.get(line.end_lineno, ""))
+    return found
+
+
+def all_parameters(templates: Iterable[Path]) -> dict[str, Parameter]:
+    """The parameters of all templates by name; a name means the same in each of them."""
+    return {name: p for template in templates for name, p in template_parameters(template).items()}
+
+
+def parse_settings(
+    texts: Iterable[str],
+    known: Mapping[str, Parameter],
+    own: Mapping[str, str],
+    option: str = "--set",
+) -> dict:
+    """Read ``--set name=value`` texts.
+
+    Parameters
+    ----------
+    texts : iterable of str
+    known : mapping of str to Parameter
+        From `all_parameters`.
+    own : mapping of str to str
+        Parameters that have an option of their own, and that option.
+    option : str, default="--set"
+        What they were given to, for messages.
+    """
+    values = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise ParameterError(f"{option} {text}: expected name=value")
+        if name in own:
+            raise ParameterError(f"{option} {name}: use {own[name]} instead")
+        if name not in known:
+            raise ParameterError(
+                f"{option} {name}: no template {'up to 3-4.1 ' if option == '--vary' else ''}has "
+                f"this parameter{did_you_mean(name, known)}"
+            )
+        values[name] = parse(name, value, known[name].type)
+    return values
+
+
+def parse_variants(
+    texts: Iterable[str], known: Mapping[str, Parameter], own: Mapping[str, str]
+) -> dict[str, dict[str, object]]:
+    """Read ``--vary name=value,value`` texts, see `parse_settings`.
+
+    Returns
+    -------
+    dict of str to dict
+        Name of each variant, such as ``epsilon-0.1``, and the one setting it changes.
+    """
+    found: dict[str, dict[str, object]] = {}
+    for text in texts:
+        name, separator, values = text.partition("=")
+        if not (separator and values):
+            raise ParameterError(f"--vary {text}: expected name=value,value")
+        if name in known and known[name].type is list:
+            raise ParameterError(f"--vary {name}: it is a list; expected a parameter of one value")
+        for value in values.split(","):
+            changed = parse_settings([f"{name}={value}"], known, own, "--vary")
+            variant = f"{name}-{as_text(changed[name])}"
+            if _variant(variant):
+                raise ParameterError(
+                    f"--vary {name}: got {value!r}, expected up to 50 letters, digits, '.', '_' "
+                    "and '-', as it names a folder"
+                )
+            if variant in found:
+                raise ParameterError(f"--vary {name}: got {value!r} twice, expected it once")
+            found[variant] = changed
+    return found
+
+
+def settings(dataset: str, preset: str, chosen: Mapping[str, object]) -> dict[str, object]:
+    """Values that replace the templates' defaults: the preset's, the data set's own, the user's."""
+    entry = DATASETS.get(dataset)
+    own = entry.presets.get(preset, {}) if entry else {}
+    values = {**PRESETS[preset][1], **own}
+    if chosen.get("own_model"):  # a preset's few epochs are no excuse for it
+        values.pop("accept_weak", None)
+    return {**values, **chosen}

@@ -1,0 +1,9 @@
+"""Orders, configurations, and retraining curves with their results.
+
+Imports core, machine, data, networks and attacks. `retrain` is what others call; all else is
+imported from its module.
+"""
+
+from utils.retraining.curves import retrain
+
+__all__ = ["retrain"]

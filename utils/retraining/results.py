@@ -1,0 +1,188 @@
+"""The results table: one row for each data point of each retraining curve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from utils.core.files import atomic, read_json, sha256, write_json
+
+KEY = ["dataset", "configuration", "metric", "seed", "point"]
+"""What names a row: no two rows of a table have the same."""
+
+QUALITY = ["loss", "accuracy", "precision", "recall", "accuracy_clean", "accuracy_adversarial"]
+"""On the test and adversarial test set together, then on each of them alone."""
+
+VALIDATION = ["val_loss", "val_accuracy", "val_right"]
+"""On the validation and adversarial validation inputs together; the last says which of them are
+classified right (see `.outcomes`), so that two rows can be compared input by input."""
+
+COST = [
+    "fit_seconds",
+    "cpu_seconds",
+    "cpu_percent",
+    "memory_mean_mb",
+    "memory_peak_mb",
+    "gpu_percent",
+    "gpu_memory_mb",
+    "energy_kwh",
+    "energy_method",
+    "provenance",
+]
+"""What the retraining of the point took, and an id of the software and the machine (see
+`write_results`); the only columns that differ from run to run."""
+
+COLUMNS = [*KEY, "n_inputs", *QUALITY, *VALIDATION, *COST]
+"""Columns that every table has; ``accuracy_<attack>`` columns follow `QUALITY`."""
+
+_INTEGERS = ["configuration", "seed", "point", "n_inputs"]
+_TEXTS = ["dataset", "metric", "val_right", "energy_method", "provenance"]
+_NAMES = ["dataset", "metric", "val_right", "provenance"]
+
+
+def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
+    """Check rows and bring them into the table's form.
+
+    Parameters
+    ----------
+    rows : iterable of dict, or DataFrame
+        One entry a data point, with all of `COLUMNS` and an ``accuracy_<attack>`` for each attack.
+
+    Returns
+    -------
+    DataFrame
+        Columns in order, integers as int64, rows sorted by `KEY`.
+
+    Raises
+    ------
+    ValueError
+        If columns are missing or unknown, a key is empty or not a whole number, or a row occurs
+        twice.
+    """
+    table = pd.DataFrame(rows) if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise ValueError(
+            f"results: columns missing: {', '.join(missing)}; a table of an earlier version is "
+            "made anew by step 3-4.1"
+        )
+    attacks = sorted(c for c in set(table.columns) - set(COLUMNS) if c.startswith("accuracy_"))
+    unknown = [c for c in table.columns if c not in COLUMNS and c not in attacks]
+    if unknown:
+        raise ValueError(f"results: unknown columns: {', '.join(map(str, unknown))}")
+    place = COLUMNS.index("val_loss")
+    table = table[[*COLUMNS[:place], *attacks, *COLUMNS[place:]]]
+    numbers = [column for column in table.columns if column not in [*_INTEGERS, *_TEXTS]]
+    try:
+        table = table.astype({column: "float64" for column in [*_INTEGERS, *numbers]})
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"results: expected numbers, got something else: {error}") from error
+    for column in _INTEGERS:
+        if not (table[column] % 1 == 0).all():
+            raise ValueError(f"results: column {column}: expected whole numbers in every row")
+    if table[_NAMES].isna().any(axis=None):
+        raise ValueError(f"results: columns {', '.join(_NAMES)}: expected a name in every row")
+    table = table.astype({column: "int64" for column in _INTEGERS})
+    table = table.sort_values(KEY, kind="stable", ignore_index=True)
+    twice = table.duplicated(KEY)
+    if twice.any():
+        key = ", ".join(f"{name} {value}" for name, value in table.loc[twice, KEY].iloc[0].items())
+        raise ValueError(f"results: {twice.sum()} rows occur twice, the first: {key}")
+    return table
+
+
+def write_results(
+    path: str | Path,
+    rows: Iterable[dict] | pd.DataFrame,
+    provenance: Mapping[str, Mapping],
+    parameters: Mapping[str, object],
+) -> pd.DataFrame:
+    """Check `rows`, write them as CSV, and beside it as JSON how they were made; return the table.
+
+    Both are written whole or not at all. Numbers keep every digit: ``pandas.read_csv(path)`` gives
+    the same values back.
+
+    Parameters
+    ----------
+    path : path
+        The CSV file.
+    rows : iterable of dict, or DataFrame
+        See `results_table`.
+    provenance : mapping of str to mapping
+        What the rows were made under, by the id in their column of that name; see
+        `utils.retraining.store.provenance_of`.
+    parameters : mapping
+        Settings that all rows have in common.
+
+    Raises
+    ------
+    ValueError
+        If the rows are no results table, or name an id that `provenance` does not know.
+    """
+    table = results_table(rows)
+    named = sorted(table["provenance"].unique())
+    if unknown := [name for name in named if name not in provenance]:
+        raise ValueError(f"results: provenance: expected facts about {', '.join(unknown)}")
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
+    about = {"table": Path(path).name, "sha256": sha256(path), "parameters": dict(parameters)}
+    about["provenance"] = {name: provenance[name] for name in named}
+    write_json(about_file(path), about)
+    return table
+
+
+def about_file(path: str | Path) -> Path:
+    """The JSON file beside a results table."""
+    return Path(path).with_suffix(".json")
+
+
+def _check_unchanged(path: str | Path) -> None:
+    """Refuse a table that is not what was written, if there is a file that tells."""
+    if about_file(path).is_file():
+        about = read_json(about_file(path))
+        if not isinstance(about, dict) or about.get("sha256") != sha256(path):
+            raise ValueError(
+                f"not the table that {about_file(path).name} tells of; run step 3-4.1 again, or "
+                "remove that file to read the table as it is"
+            )
+
+
+def read_csv(path: str | Path, texts: Iterable[str]) -> pd.DataFrame:
+    """A CSV file; only an empty cell is missing: a data set may well be called "null" or "NA"."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(texts, str))
+
+
+def read_results(paths: str | Path | Iterable[str | Path]) -> pd.DataFrame:
+    """Read one results table, or several into one.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        CSV files. Attacks may differ between them; a table without an attack has NaN there.
+        One that was changed or damaged after `write_results` wrote it is refused.
+
+    Returns
+    -------
+    DataFrame
+        As `results_table` returns it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file does not exist.
+    ValueError
+        If `paths` is empty, a file is no results table or was changed, or two hold the same row.
+    """
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not paths:
+        raise ValueError("results: expected at least one file, got none")
+    tables = []
+    for path in paths:
+        try:
+            _check_unchanged(path)
+            tables.append(results_table(read_csv(path, _TEXTS)))
+        except ValueError as error:  # pandas' own parser errors are ValueErrors, too
+            raise ValueError(f"{path}: {error}") from error
+    return results_table(pd.concat(tables, ignore_index=True))

@@ -1,0 +1,282 @@
+"""Where jobs run: this machine, or a Dask cluster; which of its workers are fit for a run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from distributed import rpc
+from distributed.comm import CommClosedError, get_address_host_port
+
+from utils.core.paths import ROOT
+from utils.machine import provenance
+from utils.runner import environment, forkserver, worker
+from utils.runner.dask_defaults import use_defaults
+from utils.runner.lock import Lock
+from utils.runner.worker import Runner, Site, refusal_of
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+REACH_SECONDS = 8
+"""A scheduler that has not answered after so long is taken for none."""
+REMIND_SECONDS = 300
+"""So often it is said that the run still waits for a worker."""
+GIVE_UP_SECONDS = 3600
+"""A run whose workers are all gone ends after so long."""
+
+
+class ClusterError(Exception):
+    """The cluster can't be used; the message is one line that says why."""
+
+    code = 2
+    """Exit code of `run_all.py`."""
+
+
+class ClusterLost(ClusterError):
+    """The cluster is gone in the middle of a run."""
+
+    code = 1
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where jobs run.
+
+    Attributes
+    ----------
+    jobs : int
+        How many run at a time on this machine.
+    scheduler : str
+        Address of a Dask scheduler whose workers run the jobs instead; each runs as many at a time
+        as it has threads, divided by those of a job.
+    gpus_per_job : int
+        GPUs that a job whose network is trained or attacked has to itself.
+    """
+
+    jobs: int = 1
+    scheduler: str = ""
+    gpus_per_job: int = 0
+
+
+def reach(scheduler: str) -> None:
+    """Ask who is at an address; a `Client` would take half a minute to give up, or not do so.
+
+    Raises
+    ------
+    ClusterError
+        If it is no address, nobody answers, or somebody who is no scheduler.
+    """
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
+    where, address = f"--scheduler {scheduler}", _address(scheduler)
+    try:
+        use_defaults(own_cluster=True)
+        if address.startswith(("tcp", "tls")):
+            place = get_address_host_port(address, strict=True)
+            socket.create_connection(place, timeout=REACH_SECONDS / 2).close()
+        found = asyncio.run(_identity(address))
+    except TimeoutError:
+        reason = f"no Dask scheduler has answered within {REACH_SECONDS} seconds"
+    except Exception as error:
+        # Whoever is there may answer with anything. A TypeError: there are no keys for TLS.
+        told = isinstance(error, (OSError, ValueError, TypeError))
+        told = told and not isinstance(error, CommClosedError)
+        other = "what answers there is no Dask scheduler, or one that wants tls://"
+        reason = " ".join(str(error).split()) if told else other
+    else:
+        if found == "Scheduler":
+            return
+        raise ClusterError(f"{where}: is the address of a {found}, expected that of its scheduler")
+    raise ClusterError(
+        f"{where}: can't connect ({reason}); expected the address that `dask scheduler` prints, "
+        "such as tcp://HOST:8786, or tls://HOST:8786 with its keys in your Dask configuration"
+    )
+
+
+def _address(scheduler: str) -> str:
+    """With the protocol, which may be left out."""
+    return scheduler if "://" in scheduler else f"tcp://{scheduler}"
+
+
+async def _identity(scheduler: str) -> str:
+    """What an address says that it is."""
+    async with asyncio.timeout(REACH_SECONDS), rpc(scheduler, timeout=REACH_SECONDS) as there:
+        return (await there.identity())["type"]
+
+
+@contextmanager
+def connect(cluster: Cluster) -> Iterator[Client]:
+    """A client of the cluster that is asked for."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    use_defaults(own_cluster=bool(cluster.scheduler))
+    if cluster.scheduler:
+        import cloudpickle
+
+        # The workers get them, instead of importing them.
+        for module in (worker, forkserver, environment):
+            cloudpickle.register_pickle_by_value(module)
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
+        try:
+            client = Client(_address(cluster.scheduler), set_as_default=False, timeout=30)
+        except Exception as error:  # it answered a moment ago
+            told = " ".join(str(error).split()) or type(error).__name__
+            raise ClusterError(f"--scheduler {cluster.scheduler}: {told}") from None
+        with client:
+            yield client
+        return
+    dask.config.set(
+        {"distributed.admin.tick.limit": "1h", "distributed.worker.memory.target": False}
+    )
+    resources = {}
+    if cluster.gpus_per_job:
+        from utils.machine.meter import count_gpus
+
+        resources = {"GPU": count_gpus()}
+    with (
+        # Its threads only wait for the jobs' processes.
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=cluster.jobs,
+            processes=False,
+            resources=resources,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+            memory_limit=0,
+        ) as local,
+        Client(local, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def site_of(lock: Lock) -> Site:
+    """What workers must see and have, as this process does."""
+    return Site(
+        str(ROOT),
+        str(lock.mark),
+        lock.mark.read_text(encoding="utf-8"),
+        worker.code_of(ROOT),
+        provenance.facts()["packages"] | {n: version(n) for n in ("distributed", "cloudpickle")},
+    )
+
+
+def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]) -> None:
+    """Make the workers ready for the run; those that are not fit for it are not used."""
+    where = f"--scheduler {cluster.scheduler}"
+    if link := dashboard(client, cluster):
+        say(f"Dashboard: {link}")
+    if cluster.scheduler and not client.scheduler_info()["workers"]:
+        say("The scheduler has no workers yet; waiting for the first (Ctrl-C stops).")
+        began = time.monotonic()
+        while not client.scheduler_info()["workers"]:
+            with suppress(TimeoutError):
+                client.wait_for_workers(1, timeout=REMIND_SECONDS)
+                break
+            waited = (time.monotonic() - began) / 60
+            say(f"No worker has come for {waited:.0f} minutes; still waiting (Ctrl-C stops).")
+    about = client.get_versions()
+    ours = about["client"]["host"]["python"]
+    others = {"the scheduler": about["scheduler"]}
+    others |= {f"worker {address}": facts for address, facts in about["workers"].items()}
+    for name, facts in others.items():
+        theirs = facts["host"]["python"]
+        if theirs.split(".")[:2] != ours.split(".")[:2]:  # the code we send needs the same
+            raise ClusterError(f"{where}: {name} has Python {theirs}, expected {ours}")
+    client.register_plugin(runner, name=runner.name)
+    answers = client.run(refusal_of, runner.name)
+    refused = {address: why for address, why in answers.items() if why}
+    if len(refused) == len(answers):
+        address, why = next(iter(refused.items()))
+        raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
+    for address, why in refused.items():
+        say(f"Worker {address} is not used: it {why}")
+    if cluster.gpus_per_job:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        most = max(about["resources"].get("GPU", 0) for about in workers)
+        if most < cluster.gpus_per_job:
+            raise ClusterError(
+                f"--gpus-per-job {cluster.gpus_per_job}: no worker offers more than {most:g}; "
+                "start workers with --resources GPU=<number>"
+            )
+
+
+def dashboard(client: Client, cluster: Cluster) -> str:
+    """The address of the scheduler's dashboard, if it opens from here, else an empty string."""
+    services = client.scheduler_info(n_workers=0)["services"]
+    if "dashboard" not in services:
+        return ""
+    # Ours listens to this machine alone, whatever address the machine has besides.
+    here = f"http://127.0.0.1:{services['dashboard']}/status"
+    link = client.dashboard_link if cluster.scheduler else here
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with suppress(OSError, ValueError), direct.open(link, timeout=3) as answer:
+        return link if answer.status == 200 else ""
+    return ""
+
+
+class Watch:
+    """Looks whether any worker is left that is fit for a run; says it if not, and in the end stops.
+
+    Parameters
+    ----------
+    client : Client
+    cluster : Cluster
+    run_id : str
+    say : callable
+        Called with a line of text.
+    """
+
+    def __init__(
+        self, client: Client, cluster: Cluster, run_id: str, say: Callable[[str], None]
+    ) -> None:
+        self.client, self.cluster, self.run_id, self.say = client, cluster, run_id, say
+        self._alone_since: float | None = None
+        self._said = 0.0
+
+    def addresses(self) -> set[str]:
+        """Of the workers that are there and fit for the run.
+
+        Raises
+        ------
+        ClusterLost
+            If there has been none for `GIVE_UP_SECONDS`.
+        """
+        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        found = {a for a, about in workers.items() if about["resources"].get(self.run_id)}
+        if self.client.status == "running":  # else it is the scheduler that is gone
+            self._judge(found, time.monotonic())
+        return found
+
+    def _judge(self, found: set[str], now: float) -> None:
+        if found:
+            if self._alone_since is not None:
+                self.say(f"A worker is there again ({min(found)}); the run goes on.")
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = self._said = now
+            self.say(
+                "No worker is left: nothing runs until one joins (dask worker "
+                f"{self.cluster.scheduler}). The run waits for {GIVE_UP_SECONDS // 60} minutes; "
+                "Ctrl-C stops it."
+            )
+        elif now - self._alone_since >= GIVE_UP_SECONDS:
+            raise ClusterLost(
+                f"--scheduler {self.cluster.scheduler}: no worker has been left for "
+                f"{(now - self._alone_since) / 60:.0f} minutes; what is finished is kept, start "
+                "workers and the same command goes on from there"
+            )
+        elif now - self._said >= REMIND_SECONDS:
+            self._said = now
+            waited = (now - self._alone_since) / 60
+            self.say(f"No worker for {waited:.0f} minutes; still waiting (Ctrl-C stops).")

@@ -1,0 +1,246 @@
+"""Executes one job in a process of its own: papermill, a fresh kernel, the page, the record.
+
+Forked by `utils.runner.forkserver`, or started as ``python -m utils.runner.execution`` with the job
+on standard input; see `utils.runner.scheduling`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from utils.core.files import atomic, read_json, write_json
+from utils.core.progress import PROGRESS_MARK
+from utils.machine.provenance import facts, now
+from utils.plan.freshness import fingerprint, hashes, status
+from utils.plan.jobs import Job
+from utils.reports.pages import Links, export_html
+from utils.runner.lock import running
+
+if TYPE_CHECKING:
+    from utils.runner.kernel import ForkedKernel
+
+
+def execute(job: Job, links: Links, run_id: str, kernel: ForkedKernel | None = None) -> dict:
+    """Execute the template of `job`; write the executed copy, its page and its record.
+
+    The notebook runs in `kernel`, or in one started for it.
+
+    Everything is written whatever happens: a template that fails leaves its notebook and page,
+    which show the failing cell. The record, returned and kept as ``.json`` beside the copy, says
+    what decided the outputs, how the job ended and what it cost.
+    """
+    from utils.machine.meter import measure
+
+    record = {
+        "run": run_id,
+        **identity(job),
+        "state": "running",
+        "started": now(),
+        "outputs": {},
+        "provenance": facts(),
+        **fingerprint(job, reread=True),
+    }
+    write_json(job.file(".json"), record)
+    country = str(job.parameters.get("country", "ESP"))
+    with measure(country, memory_of="children") as usage:  # of the kernel, not of papermill
+        error = _run_template(job, kernel)
+    record |= {"ended": now(), "resources": vars(usage)}
+    record["outputs"] = hashes(job.workspace, job.outputs)
+    missing = [p for p in job.outputs if not job.workspace.expand([p])]
+    if not error and missing:
+        error = {"cell": None, "section": "", "error": f"did not write {', '.join(missing)}"}
+    export_html(job, links, record)
+    record |= {"state": "failed" if error else "done", "error": error}
+    record["says"] = "" if error else _main_number(job)
+    write_json(job.file(".json"), record)
+    return record
+
+
+def start_as_original(job: Job, links: Links) -> bool:
+    """Give a variant's job what the run that it varies has made, unless it has run itself.
+
+    Where nothing that decides the outputs differs, that is all it takes; else it is a start: of the
+    retraining curves, those that the changed setting does not touch are kept.
+
+    Returns
+    -------
+    bool
+        Whether it was given anything.
+    """
+    source = job.original
+    if source is None or state_of(job) not in ("", "not run") or state_of(source) != "done":
+        return False
+    files = job.home.expand(source.outputs + source.unfinished)
+    for path in [*files, source.file(".ipynb")]:
+        with atomic(job.workspace.root / job.home.relative(path)) as copy:
+            shutil.copy2(path, copy)
+    record = {**read_json(source.file(".json")), **identity(job)}
+    export_html(job, links, record)
+    write_json(job.file(".json"), record)
+    return True
+
+
+def identity(job: Job) -> dict[str, object]:
+    """What a record says of the job itself."""
+    return {
+        "name": job.name,
+        "step": job.step.id,
+        "dataset": job.dataset,
+        "seed": job.seed,
+        "configuration": job.parameters.get("configuration"),
+    }
+
+
+def _run_template(job: Job, kernel: ForkedKernel | None) -> dict | None:
+    """Run the notebook; return what went wrong, if anything did."""
+    import nbformat
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    from utils.runner.kernel import kernel_manager
+
+    error = None
+    with open(job.file(".log"), "a", encoding="utf-8") as log, atomic(job.file(".ipynb")) as copy:
+        try:
+            papermill.execute_notebook(
+                *(
+                    str(path).replace("{", "{{").replace("}", "}}")  # papermill formats paths
+                    for path in (job.step.path, copy)
+                ),
+                parameters={**job.parameters, "workspace": job.workspace.parameter},
+                kernel_manager_class=kernel_manager(kernel),
+                progress_bar=False,
+                stdout_file=log,
+                stderr_file=log,
+                start_timeout=300,
+            )
+        except PapermillExecutionError as failure:
+            error = {"cell": failure.exec_count, "error": f"{failure.ename}: {failure.evalue}"}
+        except DeadKernelError:
+            error = {"cell": None, "error": "the kernel died; often this means out of memory"}
+        notebook = nbformat.read(copy, as_version=4)
+        if error:
+            error["section"] = _section_of_error(notebook)
+        _tidy(notebook, job)
+        nbformat.write(notebook, copy)
+    return error
+
+
+def _tidy(notebook: Mapping, job: Job) -> None:
+    """Drop what libraries print on stderr (the log keeps it) and temporary paths."""
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"] = [o for o in cell["outputs"] if o.get("name") != "stderr"]
+    about = notebook["metadata"].get("papermill", {})
+    about["input_path"] = f"notebooks/{job.step.template}"
+    about["output_path"] = job.file(".ipynb").name
+
+
+def _section_of_error(notebook: Mapping) -> str:
+    """The heading above the cell that failed."""
+    heading = ""
+    for cell in notebook["cells"]:
+        if "papermill-error-cell-tag" in cell["metadata"].get("tags", []):
+            continue  # papermill's own banner
+        if cell["cell_type"] == "markdown":
+            lines = [line for line in cell["source"].splitlines() if line.startswith("#")]
+            heading = lines[-1].lstrip("# ") if lines else heading
+        elif any(o["output_type"] == "error" for o in cell["outputs"]):
+            break
+    return heading
+
+
+def describe_error(record: Mapping) -> str:
+    """One line: cell, section, error."""
+    error = record.get("error") or {}
+    place = f"cell {error['cell']}" if error.get("cell") else ""
+    place += f" ({error['section']})" if error.get("section") else ""
+    text = ": ".join(part for part in (place, error.get("error", "")) if part)
+    return " ".join(text.split())
+
+
+def _main_number(job: Job) -> str:
+    """The last line of progress in the executed copy."""
+    notebook = read_json(job.file(".ipynb"))
+    texts = [
+        "".join(output["text"])
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", [])
+        if output["output_type"] == "stream"
+    ]
+    return _progress_in("\n".join(texts))
+
+
+def _progress_in(text: str) -> str:
+    said = [line for line in text.splitlines() if line.startswith(PROGRESS_MARK)]
+    return said[-1].removeprefix(PROGRESS_MARK) if said else ""
+
+
+def last_words(job: Job) -> str:
+    """The newest line of progress in the job's log."""
+    with suppress(FileNotFoundError), open(job.file(".log"), "rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
+        return _progress_in(log.read().decode("utf-8", "replace"))
+    return ""
+
+
+def state_of(job: Job, run_id: str = "") -> str:
+    """The state that a job's record tells, if there is one (of that run), else an empty string."""
+    with suppress(OSError, ValueError, AttributeError):
+        record = read_json(job.file(".json"))
+        return str(record.get("state", "")) if record.get("run") == run_id or not run_id else ""
+    return ""
+
+
+def _end_with(parent: int, job: Job, run_id: str) -> None:
+    """End this process, and so its kernel, when its run is over.
+
+    That is, when the process that started it is gone, or another run has taken the workspace: on
+    another machine, one may not have noticed yet that its run has died.
+    """
+    while os.getppid() == parent and running(job.home) in (run_id, ""):
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(
+    job: Job, links: Links, run_id: str, rule: str, parent: int, kernel: ForkedKernel | None = None
+) -> int:
+    """Execute one job in this process, a child of `parent`, unless it is up to date.
+
+    Returns
+    -------
+    int
+        Exit code: 0 if the job is done, or was; a job that was leaves its record as it is.
+    """
+    threading.Thread(target=_end_with, args=(parent, job, run_id), daemon=True).start()
+    before = state_of(job, run_id)  # if the worker was lost that it ran on
+    if before == "done":
+        return 0
+    job.report.parent.mkdir(parents=True, exist_ok=True)
+    if rule != "force" and start_as_original(job, links):
+        rule = "content"  # that files are there says nothing
+    if status(job, rule, reread=True).up_to_date:
+        return 0
+    job.remove_fragments()
+    job.remove_outdated()
+    if rule == "force" and not before:
+        job.forget()
+    if job.file(".log").exists():
+        os.truncate(job.file(".log"), 0)
+    return 0 if execute(job, links, run_id, kernel)["state"] == "done" else 1
+
+
+if __name__ == "__main__":
+    parent = os.getppid()
+    sys.exit(main(*pickle.load(sys.stdin.buffer), parent))

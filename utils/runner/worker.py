@@ -1,0 +1,268 @@
+"""A Dask worker's side of a run: a process for each job.
+
+Workers may outlast many runs, on machines of which nothing else is known. So nothing of the project
+is imported on them: this module and the two that it imports are sent to them, and what runs a job
+is the checkout that they share with ``run_all.py``, in the job's own process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from distributed import Status, Worker, WorkerPlugin, get_worker
+
+from utils.runner.environment import cleaned, empty_folders
+from utils.runner.forkserver import Forked, ForkServer
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker has to know of a job."""
+
+    message: bytes
+    """Arguments of `utils.runner.execution.main`, pickled."""
+    report: str
+    """Path of the executed copy without its suffix."""
+    environment: Mapping[str, str]
+    """Variables of the job's process besides those of `utils.runner.environment`."""
+    network: bool
+    """Whether it needs TensorFlow."""
+    gpus: int = 0
+    """How many GPUs it has to itself."""
+
+    def file(self, suffix: str) -> Path:
+        """A file beside the executed copy."""
+        return Path(self.report + suffix)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job's process ended."""
+
+    code: int | None
+    """Exit code, or None if the job was stopped."""
+    seconds: float
+    record: dict | None
+    """What the job's ``.json`` says, read where it was written."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a worker must see and have, to give the results that any other would."""
+
+    root: str
+    """The checkout."""
+    mark: str
+    """A file of the workspace, written for this run."""
+    content: str
+    """What it holds."""
+    code: str
+    """See `code_of`."""
+    versions: Mapping[str, str]
+    """Packages of the environment."""
+
+    def refusal(self) -> str:
+        """What is wrong with this process, or an empty string."""
+        shared = "checkout and workspace must lie at the same path on all machines"
+        try:
+            if not Path(self.root, "run_all.py").is_file():
+                return f"does not see the checkout {self.root}; {shared}"
+            if code_of(self.root) != self.code:
+                return f"has another version of the code at {self.root}; {shared}"
+            if Path(self.mark).read_text(encoding="utf-8") != self.content:
+                return f"sees another workspace at {self.mark}; {shared}"
+        except OSError as error:
+            return f"can't read {error.filename} ({error.strerror}); {shared}"
+        for name, wanted in self.versions.items():
+            if (found := _version(name)) != wanted:
+                return (
+                    f"has {name} {found}, expected {wanted}; start it in an environment made from "
+                    "the same requirements.txt"
+                )
+        return ""
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not at all"
+
+
+def code_of(root: str | Path) -> str:
+    """A hash of the checkout's templates and package."""
+    digest = hashlib.sha256()
+    for path in sorted([*Path(root).glob("utils/**/*.py"), *Path(root).glob("notebooks/*.ipynb")]):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+class Runner(WorkerPlugin):
+    """Runs the jobs of one run on a worker, in processes that end with the run, whatever ends it.
+
+    (What no job runs in ends ten minutes later, if the run was killed; see
+    `utils.runner.forkserver`.) A worker that is fit for the run offers a resource of the run's
+    name, of which every job takes one unit. So jobs go to fit workers only, also if they join
+    later.
+
+    Parameters
+    ----------
+    name : str
+        Of the run.
+    site : Site
+    network : bool
+        Whether some job needs TensorFlow.
+    threads : int
+        Processor threads of a job: a worker runs as many jobs at a time as it has room for.
+    """
+
+    def __init__(self, name: str, site: Site, network: bool, threads: int) -> None:
+        self.name, self.site, self.network, self.threads = name, site, network, threads
+
+    async def setup(self, worker: Worker) -> None:
+        """Called by Dask on each worker, when the run begins or the worker joins."""
+        self.refusal = self.site.refusal()
+        self._lock = threading.Lock()  # so that no job starts while the others are being stopped
+        self._running: dict[str, subprocess.Popen | Forked] = {}
+        self._worker = worker
+        self._stopped = False
+        self._server: ForkServer | None = None
+        self._settings = ""  # a folder in which there are none
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        n_gpus = int(worker.state.total_resources.get("GPU", 0))
+        self._gpus = seen.split(",") if seen else [str(number) for number in range(n_gpus)]
+        if self.refusal:
+            worker.log_event(self.name, {"refused": self.refusal, "worker": worker.address})
+            return
+        self._settings = tempfile.mkdtemp(prefix="guided-retraining-")
+        # Jobs that wait for a fit worker are looked at when one goes from paused to running, not
+        # when its resources change.
+        worker.status = Status.paused
+        await worker.set_resources(**{self.name: max(1, worker.state.nthreads // self.threads)})
+        worker.status = Status.running
+
+    def teardown(self, worker: Worker) -> None:
+        """Called by Dask when the run ends, or the worker does."""
+        self.stop()
+
+    def transition(self, key: object, start: str, finish: str, **kwargs: object) -> None:
+        """Called by Dask when the state of any task changes."""
+        if start == "executing" and finish in ("released", "cancelled") and key in self._running:
+            self.stop()  # nobody waits for it any more: `run_all.py` has died
+
+    def run(self, key: str, task: Task) -> Ended:
+        """Run a job and wait for it."""
+        begin = time.monotonic()
+        self._worker.log_event(self.name, {"begun": key, "worker": self._worker.address})
+        with self._gpus_for(task) as environment:
+            try:
+                code = self._run(key, task, environment, self._fork)
+            except OSError:  # it can't be forked, or the fork server died, and the process with it
+                code = self._run(key, task, environment, self._spawn)
+        record = None
+        with suppress(OSError, ValueError):
+            record = json.loads(task.file(".json").read_text(encoding="utf-8"))
+        return Ended(code, time.monotonic() - begin, record)
+
+    def stop(self) -> None:
+        """Stop all jobs, with their kernels, and let no other start."""
+        with self._lock:
+            self._stopped = True
+            processes = list(self._running.values())
+            self._running.clear()
+            if self._server:
+                self._server.close()
+        for process in processes:
+            _kill(process)
+        if self._settings:
+            shutil.rmtree(self._settings, ignore_errors=True)
+
+    @contextmanager
+    def _gpus_for(self, task: Task) -> Iterator[dict[str, str]]:
+        """The job's environment, with GPUs that no other job of this worker has meanwhile."""
+        with self._lock:
+            if len(self._gpus) < task.gpus:
+                raise RuntimeError(f"needs {task.gpus} GPUs, free are {' '.join(self._gpus)}")
+            gpus, self._gpus = self._gpus[: task.gpus], self._gpus[task.gpus :]
+        own = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if task.gpus else {}
+        try:
+            known = cleaned(os.environ) | empty_folders(self._settings)
+            yield {**known, **task.environment, **own}
+        finally:
+            with self._lock:
+                self._gpus += gpus
+
+    def _run(self, key: str, task: Task, environment: dict, start: Callable) -> int | None:
+        """Exit code of the job's process once it has ended; None if jobs are being stopped."""
+        with self._lock:
+            if self._stopped:
+                return None
+            task.file(".log").parent.mkdir(parents=True, exist_ok=True)
+            process = self._running[key] = start(task, environment)
+        try:
+            code = process.wait()
+        except OSError:
+            _kill(process)
+            raise
+        return None if self._running.pop(key, None) is None else code
+
+    def _fork(self, task: Task, environment: dict) -> Forked:
+        """A process forked from one that has the libraries."""
+        if not (self._server and self._server.alive):
+            self._server = ForkServer(self.network, cleaned(os.environ))
+        return self._server.start(task.message, task.file(".log"), environment, task.network)
+
+    def _spawn(self, task: Task, environment: dict) -> subprocess.Popen:
+        """A new process."""
+        with open(task.file(".log"), "ab") as log:  # to append, as the notebook's own text is
+            process = subprocess.Popen(
+                [sys.executable, "-m", "utils.runner.execution"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=self.site.root,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for run_all.py, which then stops its jobs
+            )
+        with suppress(BrokenPipeError):
+            process.stdin.write(task.message)
+            process.stdin.close()
+        return process
+
+
+def run_task(name: str, task: Task) -> Ended:
+    """What Dask calls on a worker: run a job there."""
+    worker = get_worker()
+    return worker.plugins[name].run(worker.get_current_task(), task)
+
+
+def refusal_of(name: str, dask_worker: Worker) -> str:
+    """Why a worker can't take part in a run, or an empty string."""
+    plugin = dask_worker.plugins.get(name)
+    return plugin.refusal if plugin else ""  # it has joined a moment ago
+
+
+def _kill(process: subprocess.Popen | Forked) -> None:
+    """End a job's process and all that it has started."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        members = [psutil.Process(process.pid)] if process.pid else []
+        members += [child for member in members for child in member.children(recursive=True)]
+        for member in members:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(members, timeout=10)
