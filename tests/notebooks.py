@@ -10,10 +10,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from utils.core.paths import Workspace
 from utils.plan.jobs import Job, Step
-from utils.plan.records import Outcome, run
+from utils.plan.records import Outcome
 from utils.reports.pages import Links
 from utils.runner.cluster import Cluster
 from utils.runner.lock import Lock
+from utils.runner.scheduling import run
 
 
 def write_template(path: Path, parameters: str, *cells: str) -> Path:
