@@ -7,21 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from utils.networks import conventions, files, runtime
+from utils.networks import files, runtime, trials
 from utils.networks.activations import activations, predict
-from utils.networks.conventions import (
-    OTHER,
-    PIXEL_RANGES,
-    Convention,
-    Trial,
-    beyond_guessing,
-    fitted,
-    in_front,
-    orders_of,
-    shown,
-    try_conventions,
-)
+from utils.networks.conventions import PIXEL_RANGES, Convention, in_front, shown
 from utils.networks.graph import places
+from utils.networks.trials import OTHER, Trial, beyond_guessing, fitted, orders_of, try_conventions
 
 N_CLASSES = 12
 FOLDERS = [str(number) for number in range(N_CLASSES)]
@@ -234,7 +224,7 @@ def test_a_confused_network_has_no_other_order():
         outputs = np.where(rng.random(300) < 0.3, labels, rng.integers(10, size=300))
         swapped = np.where(labels < 2, 1 - labels, labels)
         outputs = np.where((labels < 2) & (rng.random(300) < 0.5), swapped, outputs)
-        assert conventions._in_another_order(outputs, labels) is None
+        assert trials._in_another_order(outputs, labels) is None
 
 
 def trial_of(won, lost, both, neither, others=1):
@@ -327,5 +317,5 @@ def test_chance_is_that_of_shuffled_answers():
 
 
 def test_the_sample_is_always_the_same_and_small():
-    assert len(conventions.sample_of(10_000)) == 300 and len(conventions.sample_of(20)) == 20
-    assert np.array_equal(conventions.sample_of(10_000), conventions.sample_of(10_000))
+    assert len(trials.sample_of(10_000)) == 300 and len(trials.sample_of(20)) == 20
+    assert np.array_equal(trials.sample_of(10_000), trials.sample_of(10_000))

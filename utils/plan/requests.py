@@ -310,8 +310,8 @@ def _own_model(
     given: Mapping[str, object], shape: Sequence[int], n_classes: int, first: Job | None
 ) -> keras.Model:
     """Read a model of the user's own; with the job of step 0.0, tried on what that will make."""
-    from utils.networks.conventions import fitted, orders_of, raw_sample, try_conventions
     from utils.networks.own import read_own_model
+    from utils.networks.trials import fitted, orders_of, raw_sample, try_conventions
 
     path = str(given["own_model"])
     if first is None:
