@@ -8,7 +8,8 @@ import pytest
 from tests.own_networks import CLASSES, IMAGES, LABELS, LAYERS, SHAPE, classifier, network
 from utils.networks import files, runtime
 from utils.networks.activations import predict
-from utils.networks.copying import copy_of, in_float32, require_same
+from utils.networks.copying import copy_of, require_same
+from utils.networks.precision import in_float32
 from utils.networks.training import Trainer, fresh_weights
 from utils.retraining.curves import retrain
 from utils.retraining.inputs import RetrainingData

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from utils.networks import runtime
-from utils.networks.files import _check, load
+from utils.networks.files import load
 from utils.networks.own import read_own_model
+from utils.networks.safety import check
 
 WEIGHTS = "model.weights.h5"
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
@@ -267,7 +268,7 @@ def test_looking_at_a_file_changes_no_later_draw(path):
     random.seed(0)
     expected = random.random()
     random.seed(0)
-    _check(path)
+    check(path)
     assert random.random() == expected
 
 

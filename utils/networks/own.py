@@ -11,10 +11,11 @@ import numpy as np
 from utils.core.text import readable
 from utils.networks.architectures import compile_model
 from utils.networks.conventions import PIXEL_RANGES, shown
-from utils.networks.copying import in_float32, move_state, require_same, same_random_state
+from utils.networks.copying import move_state, require_same, same_random_state
 from utils.networks.ends import End, end_of, require_repeatable, some_images
 from utils.networks.files import load
 from utils.networks.graph import layers_within, single_output
+from utils.networks.precision import in_float32
 
 if TYPE_CHECKING:
     import keras

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from utils.core.seeds import rng
-from utils.networks.copying import copy_of, in_float32, same_random_state
+from utils.networks.copying import copy_of, same_random_state
 from utils.networks.ends import gives_probabilities
 from utils.networks.graph import layers_within
+from utils.networks.precision import in_float32
 
 if TYPE_CHECKING:
     import keras

@@ -15,7 +15,7 @@ from utils.core import seeds
 from utils.machine import energy, meter
 from utils.machine.meter import Meter, Usage
 from utils.machine.provenance import facts
-from utils.networks import architectures, copying, ends, graph, runtime, training
+from utils.networks import architectures, copying, ends, graph, precision, runtime, training
 from utils.networks.copying import agree
 from utils.networks.training import Trainer, architecture_of, fresh_weights, to_tensors
 from utils.retraining import configurations, inputs, orders, outcomes
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _CODE = (
     sys.modules[__name__], configurations, inputs, orders, outcomes, training, architectures,
-    runtime, copying, ends, graph, seeds, meter, energy,
+    runtime, copying, precision, ends, graph, seeds, meter, energy,
 )  # fmt: skip
 """Modules whose code decides a curve's results."""
 
