@@ -8,6 +8,7 @@ from tests.notebooks import make_job, write_template
 from utils.core.files import write_json
 from utils.plan.freshness import code_hashes, fingerprint, hashes, status
 from utils.plan.jobs import STEPS
+from utils.plan.records import State, write_record
 
 
 def test_a_job_depends_on_the_modules_it_uses(tmp_path):
@@ -40,8 +41,8 @@ def test_a_record_of_another_form_counts_as_none(tmp_path, damage):
     job = make_job(tmp_path, "ok", "pass", inputs=["a"], outputs=["a"])
     job.workspace.root.mkdir()
     (job.workspace.root / "a").touch()
-    record = {"state": "done", **fingerprint(job), "outputs": hashes(job.workspace, job.outputs)}
-    write_json(job.file(".json"), record)
+    facts = {**fingerprint(job), "outputs": hashes(job.workspace, job.outputs)}
+    record = write_record(job, State.DONE, facts)
     assert status(job).reason == "its report is missing or cut"  # nothing is wrong with the record
     write_json(job.file(".json"), {**record, **damage})
     assert status(job).reason == "has not run yet"

@@ -140,6 +140,8 @@ RECORD = {"name": "a job", "step": "0.0", "state": "done", "dataset": "digits", 
 DEEP = b"[" * 9999
 NONSENSE = {
     "html": {"says": "<script>x</script>", "state": '"><script>x</script>', "name": "<b>"},
+    "shown": {"says": "<script>x</script>", "step": "<b>", "name": "<b>"},
+    "shown error": {"state": "failed", "error": {"section": "<b>", "error": "<script>x</script>"}},
     "error": {"state": "failed", "error": "no mapping", "name": "<script>x</script>"},
     "errors": {"state": "failed", "error": {"cell": ["<b>"], "section": {}, "error": 7}},
     "resources": {"resources": ["a"]},

@@ -14,7 +14,8 @@ def record(place, step, parameters, dataset="digits", seed=0, configuration=2):
     folder = place.reports(dataset, seed if "seed" in step.per else None)
     name = step.copy.format(d=dataset, c=configuration)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{name}.json", {"step": step.id, "parameters": parameters})
+    about = {"name": name, "step": step.id, "dataset": dataset, "state": "done"}
+    write_json(folder / f"{name}.json", {**about, "parameters": parameters})
 
 
 @pytest.fixture

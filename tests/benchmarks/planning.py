@@ -16,7 +16,7 @@ from utils.core.paths import ROOT, Workspace
 from utils.plan.freshness import fingerprint, hashes
 from utils.plan.jobs import Job, plan
 from utils.plan.parameters import settings
-from utils.runner.execution import identity
+from utils.plan.records import State, write_record
 
 
 def planning(setting: Setting) -> tuple[list[Row], list[str]]:
@@ -77,4 +77,4 @@ def _pretend(job: Job) -> None:
     if job.step.id == "5.2":
         write_json(place.reports() / "recommendation.json", {"text": "none"})
     outputs = {"outputs": hashes(place, job.outputs)}
-    write_json(job.file(".json"), {**identity(job), "state": "done", **fingerprint(job), **outputs})
+    write_record(job, State.DONE, {**fingerprint(job), **outputs})

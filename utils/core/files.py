@@ -73,6 +73,22 @@ def read_json(path: str | Path) -> object:
         raise ValueError(f"{path}: nested too deeply") from None
 
 
+MAX_SMALL = 2**24
+"""Bytes of the largest file that `read_small` looks at; those that runs write have some thousands.
+"""
+
+
+def read_small(path: str | Path) -> dict:
+    """A JSON object from a file that a stranger may have written; {} if it is none or too large."""
+    path = Path(path)
+    try:
+        small = path.is_file() and path.stat().st_size < MAX_SMALL
+        content = read_json(path) if small else {}
+    except (OSError, ValueError):
+        content = {}
+    return content if isinstance(content, dict) else {}
+
+
 def checksum(content: object) -> str:
     """SHA-256 of what JSON can hold, however it is laid out."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

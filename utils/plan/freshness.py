@@ -14,14 +14,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from utils.core.code import code_hash
-from utils.core.files import read_json, sha256
+from utils.core.files import sha256
 from utils.core.paths import ROOT, Workspace
 from utils.data.raw.sources import locate
 from utils.data.raw.walking import walk
 from utils.plan.jobs import Job
 from utils.plan.parameters import as_text
+from utils.plan.records import State, read_record
 
-UP_TO_DATE = "up to date"
+UP_TO_DATE = str(State.UP_TO_DATE)
 AS_VARIED = "as in the run that it varies"
 UNCHANGED = (UP_TO_DATE, AS_VARIED)
 
@@ -36,7 +37,7 @@ class Status:
 
 def fingerprint(job: Job, reread: bool = False) -> dict[str, dict]:
     """What decides the outputs of `job`: its parameters, its code and its inputs."""
-    known = {} if reread else (_record(job) or {}).get("inputs", {})
+    known = {} if reread else (read_record(job.file(".json")) or {"inputs": {}})["inputs"]
     return {
         "parameters": dict(job.parameters),
         "code": {**code_hashes(job.step.path), **(_versions() if job.step.network else {})},
@@ -61,25 +62,25 @@ def status(job: Job, rule: str = "content", reread: bool = False) -> Status:
         return Status(False, "--force")
     if rule == "trust" and all(job.workspace.expand([pattern]) for pattern in job.outputs):
         return Status(True, UP_TO_DATE)
-    record = _record(job)
-    if job.original and (record is None or record.get("state") == "not run"):
+    record = read_record(job.file(".json"))
+    if job.original and (record is None or record["state"] == State.NOT_RUN):
         now = status(job.original, "content", reread)  # from which it starts
         return Status(False, AS_VARIED) if now.up_to_date else now
     if record is None:
         return Status(False, "has not run yet")
-    if record.get("state") != "done":
+    if record["state"] != State.DONE:
         why = {
-            "failed": "failed last time",
-            "not run": "was not run last time",
-            "running": "was interrupted, or is running now",
+            State.FAILED: "failed last time",
+            State.NOT_RUN: "was not run last time",
+            State.RUNNING: "was interrupted, or is running now",
         }
-        return Status(False, why.get(record.get("state"), "was interrupted"))
-    known = record.get("outputs", {})
+        return Status(False, why.get(record["state"], "was interrupted"))
+    known = record["outputs"]
     found = hashes(job.workspace, job.outputs, {} if reread else known)
     present = fingerprint(job, reread)
     present["outputs"] = {name: found.get(name) for name in known}
     for part in ("parameters", "code", "outputs", "inputs"):  # so a file is named by its maker
-        now, before = present[part], record.get(part, {})
+        now, before = present[part], record[part]
         for name in sorted(now.keys() | before.keys()):
             if _content(now.get(name)) != _content(before.get(name)):
                 return Status(False, _difference(part, name, before.get(name), now.get(name)))
@@ -134,25 +135,6 @@ def _difference(part: str, name: str, before: object, now: object) -> str:
         return f"output {name} {'is missing' if now is None else 'was changed by something else'}"
     what = {"code": f"code of {name}", "inputs": f"input {name}"}[part]
     return f"{what} {'is new' if before is None else 'is gone' if now is None else 'changed'}"
-
-
-def _record(job: Job) -> dict | None:
-    try:
-        record = read_json(job.file(".json"))
-    except (OSError, ValueError):
-        return None
-    return record if _is_whole(record) else None
-
-
-def _is_whole(record: object) -> bool:
-    """Whether a record is of the form that `status` relies on; a damaged one may not be."""
-    if not isinstance(record, dict) or not isinstance(record.get("state", ""), str):
-        return False
-    parts = [record.get(part, {}) for part in ("parameters", "code", "inputs", "outputs")]
-    if not all(isinstance(part, dict) for part in parts):
-        return False
-    files = [entry for part in parts[2:] for entry in part.values()]
-    return all(isinstance(entry, dict) and "sha256" in entry for entry in files)
 
 
 def _ends_with(path: Path, end: bytes) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from utils.core.files import read_json
 from utils.core.paths import Workspace
 from utils.plan.jobs import STEPS, VARIED
 from utils.plan.parameters import as_text
+from utils.plan.records import read_record
 from utils.retraining.results import read_results
 
 
@@ -87,11 +87,9 @@ def value_in_run(
             own = {axis: value for axis, value in axes.items() if axis in step.per}
             folder = place.reports(dataset, own.get("seed"))
             path = folder / f"{step.copy.format(d=dataset, c=configuration)}.json"
-            if path in seen or not path.is_file():
-                continue
+            record = None if path in seen else read_record(path)
             seen.add(path)
-            parameters = read_json(path).get("parameters", {})
-            if name in parameters:
+            if record and name in (parameters := record["parameters"]):
                 about = [f"{axis} {own[axis]}" for axis in ("seed", "configuration") if axis in own]
                 value = as_text(parameters[name]) or "default"
                 jobs.setdefault(value, []).append(", ".join([step.id, *about]))

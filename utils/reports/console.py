@@ -15,7 +15,8 @@ from rich.text import Text
 from utils.core.paths import Workspace
 from utils.core.text import readable
 from utils.plan.freshness import UP_TO_DATE
-from utils.plan.records import amount, read_record
+from utils.plan.records import State, read_record
+from utils.reports.pages import amount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECONDS = 30
 COLOURS = {
-    "done": "green",
-    "up to date": "dim",
-    "failed": "bold red",
-    "not run": "yellow",
-    "interrupted": "yellow",
-    "running": "cyan",
+    State.DONE: "green",
+    State.UP_TO_DATE: "dim",
+    State.FAILED: "bold red",
+    State.NOT_RUN: "yellow",
+    State.INTERRUPTED: "yellow",
+    State.RUNNING: "cyan",
 }
 
 
@@ -82,7 +83,7 @@ class Console:
             if name not in self.started:
                 self.started[name] = now
                 if not self.live:
-                    self._line("running", name, "", self.states[name])
+                    self._line(State.RUNNING, name, "", self.states[name])
         for name, outcome in outcomes.items():
             if name not in self.finished:
                 self.finished.add(name)
@@ -92,7 +93,7 @@ class Console:
         elif running and now - self.last_heartbeat > HEARTBEAT_SECONDS:
             self.last_heartbeat = now
             for name, said in running.items():
-                self._line("running", name, clock(now - self.started[name]), said)
+                self._line(State.RUNNING, name, clock(now - self.started[name]), said)
 
     def say(self, text: str) -> None:
         """Something about the run as a whole."""
@@ -103,15 +104,18 @@ class Console:
         if self.live:
             self.live.stop()
 
-    def _line(self, state: str, name: str, elapsed: str, detail: str) -> None:
-        text = Text.assemble((f"{state:<11}", COLOURS.get(state, "")), f"{elapsed:>6}  {name}")
+    def _line(self, state: State, name: str, elapsed: str, detail: str) -> None:
+        text = Text.assemble((f"{state:<11}", COLOURS[state]), f"{elapsed:>6}  {name}")
         self.terminal.print(text.append(f"  {detail}" if detail else ""))
 
     def _running_table(self, running: Mapping[str, str], now: float) -> Table:
         table = Table.grid(padding=(0, 2))
         for name, said in running.items():
             table.add_row(
-                Text("running", "cyan"), clock(now - self.started[name]), name, Text(said)
+                Text(State.RUNNING, COLOURS[State.RUNNING]),
+                clock(now - self.started[name]),
+                name,
+                Text(said),
             )
         table.add_row(
             "", clock(now - self.begin), f"{len(self.finished)} of {self.n_waiting} jobs", ""
@@ -123,13 +127,13 @@ def closing_table(workspace: Workspace, jobs: Sequence[Job], seconds: float, ind
     """How each job stands, what its main number is, and where the reports are."""
     table = Table("state", "job", "seconds", "main number", box=None, pad_edge=False)
     for job in jobs:
-        record = read_record(job.file(".json")) or {"state": "not run"}
-        spent = record.get("resources")
+        nothing = {"state": State.NOT_RUN, "resources": {}, "says": ""}
+        record = read_record(job.file(".json")) or nothing
         table.add_row(
-            Text(record["state"], COLOURS.get(record["state"], "")),
+            Text(record["state"], COLOURS[record["state"]]),
             f"{job.workspace.root.name}: {job.report.name}" if job.original else job.report.name,
-            amount(spent, "wall_seconds", "{:.1f}") if isinstance(spent, dict) else "",
-            Text(readable(record.get("says", ""))),
+            amount(record["resources"], "wall_seconds", "{:.1f}"),
+            Text(readable(record["says"])),
         )
     terminal = Terminal(highlight=False, width=None if sys.stdout.isatty() else 160)
     terminal.print()

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from utils.core.files import atomic
+from utils.core.files import atomic, read_small
 from utils.core.paths import Workspace
 from utils.core.text import readable
-from utils.plan.records import amount, read_record, read_small
-from utils.reports.pages import TEMPLATES, style
-
-if TYPE_CHECKING:
-    pass
-
+from utils.plan.records import State, read_record
+from utils.reports.pages import TEMPLATES, amount, style
 
 THUMBNAILS = ("accuracy", "accuracy_adversarial")
 """Figures of each configuration that the index shows."""
@@ -46,8 +41,8 @@ def write_index(workspace: Workspace) -> Path:
         sections.append(
             {"name": "all data sets", "jobs": overall, "thumbnails": _thumbnails(workspace, "")}
         )
-    failures = [job for job in jobs + variants if job["state"] == "failed"]
-    answer = _text(read_small(root / "recommendation.json"), "text", 5000)
+    failures = [job for job in jobs + variants if job["state"] == State.FAILED]
+    answer = read_small(root / "recommendation.json").get("text")
     picture = _picture(workspace.figures() / "comparison_curves.png", root)
     page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template(
         "index.html.j2"
@@ -59,7 +54,7 @@ def write_index(workspace: Workspace) -> Path:
                 datasets=sections,
                 variants=variants,
                 failures=failures,
-                answer=answer,
+                answer=_lines(answer, 5000) if isinstance(answer, str) else "",
                 picture=picture,
                 written=datetime.now().strftime("%Y-%m-%d %H:%M"),
             ),
@@ -77,35 +72,28 @@ def _rows(workspace: Workspace, root: Path) -> list[dict[str, object]]:
 
 
 def _row(path: Path, record: Mapping, root: Path) -> dict[str, object]:
-    usage, error = _mapping(record, "resources"), _mapping(record, "error")
-    place = f"cell {_text(error, 'cell')}" if error.get("cell") else "outside a cell"
+    usage, error, seed = record["resources"], record["error"] or {}, record["seed"]
+    where = f"cell {error['cell']}" if error.get("cell") else "outside a cell"
+    section = _lines(error.get("section", ""))
     page = path.with_suffix(".html")
     return {
-        "name": _text(record, "name"),
+        "name": _lines(record["name"]),
         "dataset": record["dataset"],
-        "step": _text(record, "step"),
-        "title": readable(path.stem)
-        + (f" (seed {_text(record, 'seed')})" if record.get("seed") is not None else ""),
-        "state": _text(record, "state"),
+        "step": _lines(record["step"]),
+        "title": readable(path.stem) + ("" if seed is None else f" (seed {seed})"),
+        "state": record["state"],
         "seconds": amount(usage, "wall_seconds", "{:.1f}"),
         "memory": amount(usage, "memory_peak_mb", "{:.0f} MB"),
         "energy": amount(usage, "energy_kwh", "{:.3f} Wh", 1000),
-        "numbers": _text(record, "says"),
+        "numbers": _lines(record["says"]),
         "link": _href(page, root) if page.exists() else "",
-        "where": place + (f", section {_text(error, 'section')}" if error.get("section") else ""),
-        "error": _text(error, "error"),
+        "where": where + (f", section {section}" if section else ""),
+        "error": _lines(error.get("error", "")),
     }
 
 
-def _mapping(record: Mapping, key: str) -> Mapping:
-    value = record.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _text(record: Mapping, key: str, most: int = 1000) -> str:
-    value = record.get(key)
-    shown = str(value)[:most] if isinstance(value, str | int | float) else ""
-    return "\n".join(readable(line, most) for line in shown.splitlines())
+def _lines(text: str, most: int = 1000) -> str:
+    return "\n".join(readable(line, most) for line in text[:most].splitlines())
 
 
 def _href(path: Path, root: Path) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.core.files import atomic
-from utils.plan.records import amount
 
 if TYPE_CHECKING:
     from utils.plan.jobs import Job
@@ -110,6 +109,13 @@ def _how_made(record: Mapping) -> list[tuple[str, str]]:
         "provenance": made["id"],
     }
     return [(name, value) for name, value in rows.items() if value]
+
+
+def amount(record: Mapping, key: str, form: str, factor: float = 1) -> str:
+    """A measured number in words; nothing if it is not known."""
+    value = record.get(key)
+    known = isinstance(value, int | float) and 0 < value < 1e12  # also false for NaN
+    return form.format(factor * value) if known else ""
 
 
 def _time(text: str) -> str:

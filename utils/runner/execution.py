@@ -17,11 +17,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from utils.core.files import atomic, read_json, write_json
+from utils.core.files import atomic, read_json
 from utils.core.progress import PROGRESS_MARK
 from utils.machine.provenance import facts, now
 from utils.plan.freshness import fingerprint, hashes, status
 from utils.plan.jobs import Job
+from utils.plan.records import State, read_record, state_of, write_record
 from utils.reports.pages import Links, export_html
 from utils.runner.lock import running
 
@@ -40,16 +41,14 @@ def execute(job: Job, links: Links, run_id: str, kernel: ForkedKernel | None = N
     """
     from utils.machine.meter import measure
 
-    record = {
+    begun = {
         "run": run_id,
-        **identity(job),
-        "state": "running",
         "started": now(),
         "outputs": {},
         "provenance": facts(),
         **fingerprint(job, reread=True),
     }
-    write_json(job.file(".json"), record)
+    record = write_record(job, State.RUNNING, begun)
     country = str(job.parameters.get("country", "ESP"))
     with measure(country, memory_of="children") as usage:  # of the kernel, not of papermill
         error = _run_template(job, kernel)
@@ -59,10 +58,8 @@ def execute(job: Job, links: Links, run_id: str, kernel: ForkedKernel | None = N
     if not error and missing:
         error = {"cell": None, "section": "", "error": f"did not write {', '.join(missing)}"}
     export_html(job, links, record)
-    record |= {"state": "failed" if error else "done", "error": error}
-    record["says"] = "" if error else _main_number(job)
-    write_json(job.file(".json"), record)
-    return record
+    record |= {"error": error, "says": "" if error else _main_number(job)}
+    return write_record(job, State.FAILED if error else State.DONE, record)
 
 
 def start_as_original(job: Job, links: Links) -> bool:
@@ -77,27 +74,18 @@ def start_as_original(job: Job, links: Links) -> bool:
         Whether it was given anything.
     """
     source = job.original
-    if source is None or state_of(job) not in ("", "not run") or state_of(source) != "done":
+    if source is None or state_of(job) not in (None, State.NOT_RUN):
+        return False
+    record = read_record(source.file(".json"))
+    if not record or record["state"] != State.DONE:
         return False
     files = job.home.expand(source.outputs + source.unfinished)
     for path in [*files, source.file(".ipynb")]:
         with atomic(job.workspace.root / job.home.relative(path)) as copy:
             shutil.copy2(path, copy)
-    record = {**read_json(source.file(".json")), **identity(job)}
     export_html(job, links, record)
-    write_json(job.file(".json"), record)
+    write_record(job, State.DONE, record)
     return True
-
-
-def identity(job: Job) -> dict[str, object]:
-    """What a record says of the job itself."""
-    return {
-        "name": job.name,
-        "step": job.step.id,
-        "dataset": job.dataset,
-        "seed": job.seed,
-        "configuration": job.parameters.get("configuration"),
-    }
 
 
 def _run_template(job: Job, kernel: ForkedKernel | None) -> dict | None:
@@ -160,15 +148,6 @@ def _section_of_error(notebook: Mapping) -> str:
     return heading
 
 
-def describe_error(record: Mapping) -> str:
-    """One line: cell, section, error."""
-    error = record.get("error") or {}
-    place = f"cell {error['cell']}" if error.get("cell") else ""
-    place += f" ({error['section']})" if error.get("section") else ""
-    text = ": ".join(part for part in (place, error.get("error", "")) if part)
-    return " ".join(text.split())
-
-
 def _main_number(job: Job) -> str:
     """The last line of progress in the executed copy."""
     notebook = read_json(job.file(".ipynb"))
@@ -191,14 +170,6 @@ def last_words(job: Job) -> str:
     with suppress(FileNotFoundError), open(job.file(".log"), "rb") as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - 4096))
         return _progress_in(log.read().decode("utf-8", "replace"))
-    return ""
-
-
-def state_of(job: Job, run_id: str = "") -> str:
-    """The state that a job's record tells, if there is one (of that run), else an empty string."""
-    with suppress(OSError, ValueError, AttributeError):
-        record = read_json(job.file(".json"))
-        return str(record.get("state", "")) if record.get("run") == run_id or not run_id else ""
     return ""
 
 
@@ -225,7 +196,7 @@ def main(
     """
     threading.Thread(target=_end_with, args=(parent, job, run_id), daemon=True).start()
     before = state_of(job, run_id)  # if the worker was lost that it ran on
-    if before == "done":
+    if before == State.DONE:
         return 0
     job.report.parent.mkdir(parents=True, exist_ok=True)
     if rule != "force" and start_as_original(job, links):
@@ -238,7 +209,7 @@ def main(
         job.forget()
     if job.file(".log").exists():
         os.truncate(job.file(".log"), 0)
-    return 0 if execute(job, links, run_id, kernel)["state"] == "done" else 1
+    return 0 if execute(job, links, run_id, kernel)["state"] == State.DONE else 1
 
 
 if __name__ == "__main__":

@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING
 
 from distributed.comm import CommClosedError
 
-from utils.core.files import no_room, read_json, write_json
-from utils.plan.freshness import UP_TO_DATE
+from utils.core.files import no_room
 from utils.plan.jobs import Job
-from utils.plan.records import Outcome
+from utils.plan.records import (
+    Outcome,
+    State,
+    describe_error,
+    parse_record,
+    read_record,
+    state_of,
+    write_record,
+)
 from utils.reports.pages import Links
 from utils.runner.cluster import Cluster, ClusterLost, Watch, admit, connect, site_of
-from utils.runner.execution import describe_error, identity, last_words, state_of
+from utils.runner.execution import last_words
 from utils.runner.lock import Lock
 from utils.runner.worker import Ended, Runner, Task, run_task
 
@@ -109,7 +116,7 @@ def run(
                 waiting = [j for j in jobs if j.name not in outcomes]
                 there = watch.addresses() if watch else set(begun.values())
                 running = [j for j in waiting if begun.get(f"{run_id} {j.name}") in there]
-                running = [j for j in running if state_of(j, run_id) == "running"]
+                running = [j for j in running if state_of(j, run_id) == State.RUNNING]
                 on_poll(outcomes, {j.name: last_words(j) for j in running})
                 time.sleep(CLUSTER_POLL_SECONDS if cluster.scheduler else POLL_SECONDS)
 
@@ -120,8 +127,8 @@ def run(
             with suppress(Exception):  # the scheduler may be gone
                 client.unregister_worker_plugin(runner.name)  # which stops what is running
             for job in jobs:
-                if state_of(job, run_id) == "running":
-                    _record(job, {**identity(job), "state": "interrupted"})
+                if state_of(job, run_id) == State.RUNNING:
+                    _record(job, State.INTERRUPTED)
 
 
 def _run_all(
@@ -162,34 +169,32 @@ def _outcome(job: Job, future: object, run_id: str) -> Outcome:
         raise ClusterLost(LOST) from None
     except Exception as error:  # such as a worker that died again and again
         return _failed(job, f"{type(error).__name__}: {' '.join(str(error).split())}")
-    record = ended.record or {}
     if ended.code is None:
-        return Outcome("interrupted", ended.seconds)
-    if ended.code == 0 and record.get("run") != run_id:
-        return Outcome(UP_TO_DATE)
-    if record.get("run") != run_id or record.get("state") == "running":
+        return Outcome(State.INTERRUPTED, ended.seconds)
+    record = parse_record(ended.record)
+    own = record is not None and record["run"] == run_id
+    if ended.code == 0 and not own:
+        return Outcome(State.UP_TO_DATE)
+    if not own or record["state"] == State.RUNNING:
         says = f"its process ended with code {ended.code}; see {job.file('.log')}"
         return _failed(job, no_room(job.workspace.root) or says, ended.seconds)
     return Outcome(record["state"], ended.seconds, describe_error(record))
 
 
 def _not_run(job: Job) -> Outcome:
-    detail, before = "a job it needs did not finish", {}
-    with suppress(OSError, ValueError):
-        before = read_json(job.file(".json"))
-    _record(job, {**before, **identity(job), "state": "not run", "says": detail})
-    return Outcome("not run", detail=detail)
+    detail = "a job it needs did not finish"
+    _record(job, State.NOT_RUN, {**(read_record(job.file(".json")) or {}), "says": detail})
+    return Outcome(State.NOT_RUN, detail=detail)
 
 
 def _failed(job: Job, detail: str, seconds: float = 0.0) -> Outcome:
-    error = {"cell": None, "error": detail}
-    _record(job, {**identity(job), "state": "failed", "error": error})
-    return Outcome("failed", seconds, detail)
+    _record(job, State.FAILED, {"error": {"error": detail}})
+    return Outcome(State.FAILED, seconds, detail)
 
 
-def _record(job: Job, content: dict) -> None:
+def _record(job: Job, state: State, content: Mapping[str, object] | None = None) -> None:
     with suppress(OSError):  # a full disk: the next run finds the job unfinished all the same
-        write_json(job.file(".json"), content)
+        write_record(job, state, content)
 
 
 def _task(job: Job, links: Links, run_id: str, rule: str, gpus: int) -> Task:

@@ -8,7 +8,6 @@ is the checkout that they share with ``run_all.py``, in the job's own process.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -55,8 +54,8 @@ class Ended:
     code: int | None
     """Exit code, or None if the job was stopped."""
     seconds: float
-    record: dict | None
-    """What the job's ``.json`` says, read where it was written."""
+    record: bytes
+    """The job's ``.json``, read where it was written; empty if there is none."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +171,9 @@ class Runner(WorkerPlugin):
                 code = self._run(key, task, environment, self._fork)
             except OSError:  # it can't be forked, or the fork server died, and the process with it
                 code = self._run(key, task, environment, self._spawn)
-        record = None
-        with suppress(OSError, ValueError):
-            record = json.loads(task.file(".json").read_text(encoding="utf-8"))
+        record = b""
+        with suppress(OSError):
+            record = task.file(".json").read_bytes()
         return Ended(code, time.monotonic() - begin, record)
 
     def stop(self) -> None:
