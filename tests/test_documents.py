@@ -1,4 +1,4 @@
-"""The documents are true: links, names, import lines, tables of options, and the worked examples."""
+"""The documents are true: links, names, import lines, tables, and the worked examples."""
 
 from __future__ import annotations
 
@@ -245,7 +245,8 @@ from utils.retraining.inputs import RetrainingData
 
 rng = np.random.default_rng(0)
 parts = {}
-for part, n in {"train": 12, "val": 4, "test": 4, "adv_train": 6, "adv_val": 4, "adv_test": 4}.items():
+sizes = {"train": 12, "val": 4, "test": 4, "adv_train": 6, "adv_val": 4, "adv_test": 4}
+for part, n in sizes.items():
     parts |= {f"x_{part}": rng.random((n, 8, 8, 1), np.float32), f"y_{part}": np.arange(n) % 2}
 data = RetrainingData(**parts, attack_adv_test=np.repeat("fgsm", 4))
 model = build("2 | 4", (8, 8, 1), 2)
