@@ -59,6 +59,7 @@ def anchors(path: Path) -> set[str]:
 
 def test_the_readme_is_read_in_one_go():
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+    assert (ROOT / "docs" / "report.png").stat().st_size <= 200_000
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, **IDS)
