@@ -184,7 +184,7 @@ def test_what_is_taken_is_a_list():
     }
     assert environment.cleaned(given | others) == given | environment.OWN
     assert environment.cleaned(environment.cleaned(given)) == environment.cleaned(given)
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "docs" / "running.md").read_text()
     for name in ("`HTTPS_PROXY`", "`CUDA_VISIBLE_DEVICES`", "`TMPDIR`", "`PYTHONPATH`"):
         assert name in readme, name
 
