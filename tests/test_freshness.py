@@ -9,8 +9,8 @@ from utils.core import source
 from utils.core.files import write_json
 from utils.core.paths import ROOT
 from utils.plan.freshness import code_hashes, fingerprint, hashes, status
-from utils.plan.jobs import STEPS
 from utils.plan.records import State, write_record
+from utils.plan.steps import STEPS
 
 
 def defined_in(*rooms):
@@ -27,7 +27,7 @@ def test_a_job_depends_on_the_definitions_it_reaches(tmp_path):
     used = {step.id: set(code_hashes(step.path)) for step in STEPS}
     assert "ATTACKS" in used["1.1"] and "ATTACKS" not in used["3-4.1"]
     assert {"retrain", "results_table"} <= used["3-4.1"]
-    assert {"attack_retrained", "pgd"} <= used["4.2"]
+    assert {"attack_chosen", "pgd"} <= used["4.2"]
     assert {"DATASETS", "read_raw"} <= used["0.0"]
     for id_ in ("0.0", "0.1", "1.1", "2.1", "3-4.1", "4.2"):
         assert not defined_in("plotting", "plan") & used[id_]
