@@ -26,7 +26,7 @@ from utils.machine.provenance import usable_cpus
 from utils.metrics.registry import METRICS
 from utils.plan import requests
 from utils.plan.freshness import UP_TO_DATE, states_of, verified
-from utils.plan.jobs import STEPS, VARIED, plan, steps_named
+from utils.plan.jobs import plan
 from utils.plan.parameters import (
     PRESETS,
     all_parameters,
@@ -36,6 +36,7 @@ from utils.plan.parameters import (
     parse_variants,
     settings,
 )
+from utils.plan.steps import STEPS, VARIED, steps_named
 from utils.reports.console import Console, closing_table, plan_table
 from utils.reports.index import write_index
 from utils.reports.pages import links_between
@@ -169,7 +170,7 @@ def request(options: argparse.Namespace) -> tuple[list, list, list[str]]:
         own = {d: {p: of[d] for p, of in paths.items() if d in of} for d in chosen["datasets"]}
         return {d: settings(d, options.preset, given | own[d] | changed) for d in own}
 
-    varied = all_parameters(step.path for step in STEPS if step.id in VARIED)
+    varied = all_parameters(step.path for step in VARIED)
     variants = parse_variants(options.vary, varied, OWN_OPTIONS)
     everything = plan(
         workspace,

@@ -9,8 +9,9 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from utils.core.paths import Workspace
-from utils.plan.jobs import Job, Step
+from utils.plan.jobs import Job
 from utils.plan.records import Outcome
+from utils.plan.steps import Step
 from utils.reports.pages import Links
 from utils.runner.cluster import Cluster
 from utils.runner.lock import Lock

@@ -10,7 +10,8 @@ from utils.core.paths import Workspace
 from utils.networks import runtime
 from utils.plan import requests
 from utils.plan.freshness import Status
-from utils.plan.jobs import plan, steps_named
+from utils.plan.jobs import plan
+from utils.plan.steps import steps_named
 
 
 @pytest.fixture

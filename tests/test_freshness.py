@@ -5,28 +5,47 @@ from __future__ import annotations
 import pytest
 
 from tests.notebooks import make_job, write_template
+from utils.core import source
 from utils.core.files import write_json
+from utils.core.paths import ROOT
 from utils.plan.freshness import code_hashes, fingerprint, hashes, status
-from utils.plan.jobs import STEPS
 from utils.plan.records import State, write_record
+from utils.plan.steps import STEPS
 
 
-def test_a_job_depends_on_the_modules_it_uses(tmp_path):
+def defined_in(*rooms):
+    """Names that only modules of these rooms define."""
+    names = {True: set(), False: set()}
+    for path in (ROOT / "utils").rglob("*.py"):
+        found = source.parse(path.read_text(encoding="utf-8")).definitions
+        names[path.relative_to(ROOT / "utils").parts[0] in rooms] |= found.keys()
+    assert len(names[True]) > 10
+    return names[True] - names[False]
+
+
+def test_a_job_depends_on_the_definitions_it_reaches(tmp_path):
     used = {step.id: set(code_hashes(step.path)) for step in STEPS}
-    attacks = "utils.attacks.registry"
-    assert attacks in used["1.1"] and attacks not in used["3-4.1"]
-    assert {"utils.retraining.curves", "utils.retraining.results"} <= used["3-4.1"]
-    assert {"utils.retraining.fresh_attacks", "utils.attacks.norm_ball"} <= used["4.2"]
-    assert "utils.data.registry" in used["0.0"]
-    assert not any("plotting" in m for id_ in ("0.1", "3-4.1", "4.2") for m in used[id_])
-    assert any("plotting" in m for m in used["5.1"])
-    assert "utils.retraining.selection" in used["3-4.1"] & used["4.2"]
-    assert not any("statistics" in m for m in used["3-4.1"] | used["4.2"])  # words change nothing
+    assert "ATTACKS" in used["1.1"] and "ATTACKS" not in used["3-4.1"]
+    assert {"retrain", "results_table"} <= used["3-4.1"]
+    assert {"attack_chosen", "pgd"} <= used["4.2"]
+    assert {"DATASETS", "read_raw"} <= used["0.0"]
+    for id_ in ("0.0", "0.1", "1.1", "2.1", "3-4.1", "4.2"):
+        assert not defined_in("plotting", "plan") & used[id_]
+    assert {"save_figure", "STYLE"} <= used["5.1"]
+    assert "chosen_point" in used["3-4.1"] & used["4.2"]
+    assert not defined_in("statistics") & (used["3-4.1"] | used["4.2"])  # words change nothing
     for step in STEPS:
-        assert not any(m.startswith(("utils.runner", "utils.reports")) for m in used[step.id])
+        assert not defined_in("runner", "reports") & used[step.id]
     one = code_hashes(write_template(tmp_path / "a.ipynb", "x: int = 1  # a", "print(x)"))
     two = code_hashes(write_template(tmp_path / "a.ipynb", "x: int = 2  # b", "print(x)"))
     assert one == two  # the parameters' defaults are compared as parameters
+
+
+def test_results_of_an_earlier_version_are_made_again_once(tmp_path):
+    job = make_job(tmp_path, "ok", "pass")
+    facts = fingerprint(job) | {"code": {"ok.ipynb": "0", "utils.core.files": "0"}}
+    write_record(job, State.DONE, facts)
+    assert status(job).reason == "made before code was compared by definition: once more"
 
 
 @pytest.mark.parametrize(

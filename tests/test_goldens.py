@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.plan.jobs import STEPS
+from utils.plan.steps import STEPS
 
 GOLDENS = Path(__file__).parent / "goldens"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import papermill
 import pytest
 
-from utils.plan.jobs import STEPS
 from utils.plan.parameters import (
     PRESETS,
     RULES,
@@ -18,6 +17,7 @@ from utils.plan.parameters import (
     settings,
     template_parameters,
 )
+from utils.plan.steps import STEPS
 
 KNOWN = all_parameters(step.path for step in STEPS)
 

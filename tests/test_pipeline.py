@@ -11,8 +11,9 @@ import pytest
 from tests.conftest import run_all
 from utils.core.paths import ROOT, Workspace
 from utils.plan import requests
-from utils.plan.jobs import plan, steps_named
+from utils.plan.jobs import plan
 from utils.plan.parameters import ParameterError
+from utils.plan.steps import steps_named
 from utils.reports.pages import links_between
 
 

@@ -1,7 +1,6 @@
 """Retraining: order, prefixes, the loop against Keras, and what must not leak."""
 
 import dataclasses
-import importlib.util
 import json
 
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.test_results import row
+from utils.core.code import NO_NUMBERS
 from utils.core.files import checksum, write_json
 from utils.core.paths import Workspace
 from utils.core.seeds import rng
@@ -556,7 +556,8 @@ def test_points_of_other_settings_data_or_code_are_not_reused(
         patch.setattr(runtime, "threads", lambda: 2)  # sums in another order
         assert not reused()
     assert reused()
-    monkeypatch.setattr(curves, "_CODE", curves._CODE[1:])  # stands for changed code
+    code = {**curves.fingerprint("from utils.retraining.curves import retrain"), "retrain": "new"}
+    monkeypatch.setattr(curves, "fingerprint", lambda *arguments: code)  # stands for changed code
     assert not reused()
 
 
@@ -633,19 +634,17 @@ def test_no_flipped_bit_or_cut_gives_another_row(tmp_path):
         assert kept().rows == {}
 
 
-def test_code_counts_in_a_signature_but_not_its_docstrings(tmp_path):
-    def signature(name, source):
-        path = tmp_path / f"{name}.py"
-        path.write_text(source)
-        spec = importlib.util.spec_from_file_location(name, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return signature_of({}, [], [module])
+def test_code_counts_in_a_signature():
+    base = signature_of({}, [], {"f": "1", "g": "2"})
+    assert signature_of({}, [], {"g": "2", "f": "1"}) == base
+    assert signature_of({}, [], {"f": "1", "g": "3"}) != base
 
-    base = signature("a", '"""Old."""\n\ndef f(x):\n    """Old."""\n    return x + 1\n')
-    same = '"""New."""\n\ndef f(x):\n    """New."""\n    # why\n    return x + 1\n'
-    assert signature("b", same) == base
-    assert signature("c", same.replace("+ 1", "+ 2")) != base
+
+def test_what_retrains_and_judges_a_network_is_in_its_signature():
+    code = curves.fingerprint("from utils.retraining.curves import retrain\nretrain", NO_NUMBERS)
+    made = {"retrain", "retraining_inputs", "prefix_sizes", "Trainer", "train", "threads", "rng"}
+    judged = {"evaluate", "pack", "agree", "end_of", "Meter", "EnergyTracker", "chosen_point"}
+    assert made | judged <= code.keys()
 
 
 # Models that are kept

@@ -19,7 +19,8 @@ from utils.core.text import readable
 from utils.data.arrays import describe
 from utils.data.raw.pool import decode_all
 from utils.data.raw.sources import open_raw
-from utils.plan.jobs import Job, Step
+from utils.plan.jobs import Job
+from utils.plan.steps import Step
 from utils.plotting.adversarial import adversarial_examples
 from utils.plotting.images import class_counts, image_grid
 from utils.plotting.networks import confusion_matrix

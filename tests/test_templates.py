@@ -9,8 +9,8 @@ import re
 import pytest
 
 from utils.core.paths import TEMPLATES
-from utils.plan.jobs import STEPS
 from utils.plan.parameters import template_parameters
+from utils.plan.steps import STEPS
 
 NOTEBOOKS = sorted(TEMPLATES.glob("*.ipynb"))
 

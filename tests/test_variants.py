@@ -4,7 +4,7 @@ import pytest
 
 from utils.core.files import write_json
 from utils.core.paths import Workspace
-from utils.plan.jobs import STEPS
+from utils.plan.steps import STEPS
 from utils.plan.variants import value_in_run
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from utils.core.paths import ROOT, Workspace
+from utils.plan.steps import files, makers, steps_named
 
 
 def ensure_inputs(paths: Iterable[Path], workspace: Workspace, **request: object) -> None:
@@ -30,11 +31,51 @@ def ensure_inputs(paths: Iterable[Path], workspace: Workspace, **request: object
     missing = [path for path in paths if not path.exists()]
     if not missing:
         return
-    names = ", ".join(workspace.relative(path) for path in missing)
-    print(f"{names} not there yet: running the steps that make it; this takes a minute or two")
-    options = ["--trust-existing", f"--workspace={workspace.root}"]
+    options: list[str] = []
     for name, values in request.items():
         options += [f"--{name}", *str(values).split()]
+    _make(map(workspace.relative, missing), workspace, options)
+
+
+def prepare(step: str, workspace: Workspace, **parameters: object) -> None:
+    """Make what a template reads by running the steps before it, if a file is missing.
+
+    So a template that is opened alone in JupyterLab runs on a fresh checkout too. Existing files
+    are kept, whatever settings made them. In a batch run no file is missing, and this does nothing.
+
+    Parameters
+    ----------
+    step : str
+        Id of the template's step, such as ``"2.1"``.
+    workspace : Workspace
+    **parameters
+        Those of the template that decide which files it reads: ``dataset``, ``seed``,
+        ``configuration``, ``metrics``; or ``datasets``, ``seeds``, ``configurations``,
+        ``variants``.
+
+    Raises
+    ------
+    RuntimeError
+        If a step before it fails; the message is the last line of ``run_all.py``.
+    """
+    (own,) = steps_named([step])
+    missing = [p for p in files(own, workspace, parameters).reads if not workspace.expand([p])]
+    if not missing:
+        return
+    options = ["--steps", *(maker.id for maker in makers(own))]
+    for name, value in parameters.items():
+        values = [str(v) for v in (value if isinstance(value, list) else [value])]
+        option = f"--{name.removesuffix('s')}s"
+        if name == "variants":
+            option, values = "--vary", [variant.replace("-", "=", 1) for variant in values]
+        options += [option, *values]
+    _make(missing, workspace, options)
+
+
+def _make(missing: Iterable[str], workspace: Workspace, options: Iterable[str]) -> None:
+    """Run steps of ``run_all.py`` whose files are missing."""
+    print(f"missing: {', '.join(missing)}; running the steps that make it: a minute or two")
+    options = ["--trust-existing", f"--workspace={workspace.root}", *options]
     command = [sys.executable, str(ROOT / "run_all.py"), *options]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode:

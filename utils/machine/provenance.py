@@ -48,6 +48,12 @@ def facts() -> dict[str, object]:
     return {"id": f"p{checksum(found)[:8]}", **found}
 
 
+@cache
+def numerical_versions() -> dict[str, str]:
+    """Libraries whose numbers differ from release to release."""
+    return {name: version(name) for name in ("tensorflow", "keras", "numpy")}
+
+
 def now() -> str:
     """The time in UTC, to the second; such texts sort by time."""
     return datetime.now(UTC).isoformat(timespec="seconds")

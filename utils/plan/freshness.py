@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
-from utils.core.code import code_hash
+from utils.core.code import NO_NUMBERS, code_hash
+from utils.core.code import fingerprint as code_fingerprint
 from utils.core.files import sha256
-from utils.core.paths import ROOT, Workspace
+from utils.core.paths import Workspace
 from utils.data.raw.sources import locate
 from utils.data.raw.walking import walk
+from utils.machine.provenance import numerical_versions
 from utils.plan.jobs import Job
 from utils.plan.parameters import as_text
 from utils.plan.records import State, read_record
@@ -40,7 +39,7 @@ def fingerprint(job: Job, reread: bool = False) -> dict[str, dict]:
     known = {} if reread else (read_record(job.file(".json")) or {"inputs": {}})["inputs"]
     return {
         "parameters": dict(job.parameters),
-        "code": {**code_hashes(job.step.path), **(_versions() if job.step.network else {})},
+        "code": code_hashes(job.step.path) | (numerical_versions() if job.step.network else {}),
         "inputs": {**hashes(job.workspace, job.inputs, known), **_own_files(job, known)},
     }
 
@@ -79,6 +78,8 @@ def status(job: Job, rule: str = "content", reread: bool = False) -> Status:
     found = hashes(job.workspace, job.outputs, {} if reread else known)
     present = fingerprint(job, reread)
     present["outputs"] = {name: found.get(name) for name in known}
+    if any(name.startswith("utils.") for name in record["code"]):
+        return Status(False, "made before code was compared by definition: once more")
     for part in ("parameters", "code", "outputs", "inputs"):  # so a file is named by its maker
         now, before = present[part], record[part]
         for name in sorted(now.keys() | before.keys()):
@@ -116,12 +117,6 @@ def _spread(jobs: Iterable[Job], reasons: Mapping[str, str], rule: str) -> dict[
         if states[job.name] in UNCHANGED and first and rule == "content":
             states[job.name] = f"if {first.rpartition('/')[2]} writes something new"
     return states
-
-
-@cache
-def _versions() -> dict[str, str]:
-    """Libraries whose numbers differ from release to release."""
-    return {name: version(name) for name in ("tensorflow", "keras", "numpy")}
 
 
 def _content(entry: object) -> object:
@@ -194,10 +189,9 @@ def _sha256_once(path: str, size: int, time: int) -> str:
 
 
 def code_hashes(template: Path) -> dict[str, str]:
-    """A hash for the template's code and one for each module of the package it uses.
+    """A hash for the template's own code, and one for each definition that it can reach.
 
-    Only what can change results counts: comments and docstrings don't, nor does how things are
-    drawn, unless the template is there to draw (a step 5 imports nothing but that).
+    How things are drawn counts for templates alone that are there to draw (step 5).
     """
     cells = json.loads(template.read_text(encoding="utf-8"))["cells"]
     source = "\n".join(
@@ -205,32 +199,5 @@ def code_hashes(template: Path) -> dict[str, str]:
         for c in cells
         if c["cell_type"] == "code" and "parameters" not in c["metadata"].get("tags", [])
     )
-    drawn = template.name.startswith("5")
-    modules: set[str] = set()
-    pending = set(_imported(source))
-    while pending:
-        name = pending.pop()
-        if name in modules or (name.startswith("utils.plotting") and not drawn):
-            continue
-        modules.add(name)
-        pending |= _imported(_module_path(name).read_text(encoding="utf-8"))
-    result = {template.name: code_hash(source)}
-    result |= {m: code_hash(_module_path(m).read_text(encoding="utf-8")) for m in sorted(modules)}
-    return result
-
-
-def _module_path(name: str) -> Path:
-    path = ROOT.joinpath(*name.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-@cache
-def _imported(source: str) -> frozenset[str]:
-    """Modules of the package that `source` imports anywhere."""
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return frozenset(n for n in names if re.match(r"utils\b", n) and _module_path(n).is_file())
+    leave_out = () if template.name.startswith("5") else NO_NUMBERS
+    return {template.name: code_hash(source), **code_fingerprint(source, leave_out)}

@@ -6,52 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from utils.core.paths import TEMPLATES, Workspace
+from utils.core.paths import Workspace
 from utils.plan.parameters import template_parameters
-
-
-@dataclass(frozen=True)
-class Step:
-    """One template and how often it runs: once a "dataset", "seed", "configuration" or "run"."""
-
-    id: str
-    title: str
-    template: str
-    copy: str
-    """Name of the executed copy; ``{d}`` and ``{c}`` are the data set and the configuration."""
-    per: tuple[str, ...]
-    network: bool
-    """Whether a network runs, so that TensorFlow is imported."""
-
-    @property
-    def path(self) -> Path:
-        return TEMPLATES / self.template
-
-
-STEPS: tuple[Step, ...] = (
-    Step("0.0", "preprocessing", "0.0-preprocessing.ipynb",
-         "0.0.1-{d}-preprocessing", ("dataset",), False),
-    Step("0.1", "original model training", "0.1-original_model_training.ipynb",
-         "0.1.1-{d}-original_model_training", ("dataset", "seed"), True),
-    Step("1.1", "adversarial inputs", "1.1-obtaining_adversarials.ipynb",
-         "1.1.1-{d}-obtaining_adversarials", ("dataset", "seed"), True),
-    Step("2.1", "guidance metrics", "2.1-obtaining_metrics.ipynb",
-         "2.1.1-{d}-obtaining_metrics", ("dataset", "seed"), True),
-    Step("3-4.1", "ordering and retraining", "3-4.1-ordering_and_retraining.ipynb",
-         "3-4.1.{c}-{d}-ordering_and_retraining-configuration_{c}",
-         ("dataset", "seed", "configuration"), True),
-    Step("4.2", "fresh attacks", "4.2-attacking_retrained.ipynb",
-         "4.2.{c}-{d}-attacking_retrained-configuration_{c}",
-         ("dataset", "seed", "configuration"), True),
-    Step("5.1", "plots", "5.1-plot.ipynb",
-         "5.1.{c}-{d}-plot-c{c}", ("dataset", "configuration"), False),
-    Step("5.2", "comparison", "5.2-comparison.ipynb", "5.2-comparison", (), False),
-    Step("5.3", "sensitivity", "5.3-sensitivity.ipynb", "5.3-sensitivity", (), False),
-)  # fmt: skip
-
-
-VARIED = ("0.0", "0.1", "1.1", "2.1", "3-4.1")
-"""Ids of the steps that the variants of a run repeat."""
+from utils.plan.steps import FRESH_ATTACKS, RETRAINING, SENSITIVITY, STEPS, VARIED, Step, files
 
 
 @dataclass(frozen=True)
@@ -124,28 +81,6 @@ class Job:
         return self.report.with_name(self.report.name + suffix)
 
 
-def steps_named(words: Iterable[str]) -> list[Step]:
-    """The steps a user means by ``0``, ``3``, ``3-4`` or ``5.2``.
-
-    Raises
-    ------
-    ValueError
-        If a word names no step.
-    """
-    chosen = set()
-    for word in words:
-        found = [
-            s
-            for s in STEPS
-            if word == s.id or word in s.id.split(".")[0].split("-") or word == s.id.split(".")[0]
-        ]
-        if not found:
-            known = ", ".join(f"{s.id} ({s.title})" for s in STEPS)
-            raise ValueError(f"--steps: got {word!r}, expected numbers 0 to 5 or one of {known}")
-        chosen.update(found)
-    return [s for s in STEPS if s in chosen]
-
-
 def plan(
     workspace: Workspace,
     datasets: Iterable[str],
@@ -175,9 +110,9 @@ def plan(
     jobs = _jobs(workspace, axes, settings, split_metrics)
     for name, changed in variants.items():
         again = _jobs(workspace.variant(name), axes, changed, split_metrics)
-        jobs += [job for job in again if job.step.id in VARIED]
+        jobs += [job for job in again if job.step in VARIED]
     if variants:
-        jobs.append(_job(STEPS[-1], workspace, {**_whole(axes), "variants": list(variants)}))
+        jobs.append(_job(SENSITIVITY, workspace, {**_whole(axes), "variants": list(variants)}))
     names = {job.name for job in jobs}
     writers = {job.workspace.root / path: job.name for job in jobs for path in job.outputs}
     for place, job in enumerate(jobs):
@@ -198,17 +133,19 @@ def _jobs(
     settings: Mapping[str, Mapping[str, object]],
     split_metrics: bool,
 ) -> list[Job]:
-    """All jobs of one workspace but the last step's; see `plan`."""
+    """All jobs of one workspace but the one that compares it with others; see `plan`."""
     jobs: list[Job] = []
-    for step in STEPS[:-1]:
+    for step in STEPS:
+        if step == SENSITIVITY:
+            continue
         cells: list[dict] = [{}]
         for axis in step.per:
             cells = [{**cell, axis: value} for cell in cells for value in axes[axis]]
         for cell in cells:
             chosen = {**settings.get(cell.get("dataset"), {}), **_whole(axes), **cell}
-            if step.id == "4.2" and chosen.get("keep_models") == "none":
+            if step == FRESH_ATTACKS and chosen.get("keep_models") == "none":
                 continue  # there is no network to attack
-            split = split_metrics and step.id == "3-4.1"
+            split = split_metrics and step == RETRAINING
             for metric in _values(step, chosen)["metrics"] if split else []:
                 jobs.append(_job(step, workspace, {**chosen, "metrics": [metric], "part": metric}))
             jobs.append(_job(step, workspace, chosen, joins=split))
@@ -227,70 +164,12 @@ def _job(
     values = _values(step, chosen)
     d, c, part = values.get("dataset", ""), values.get("configuration"), values.get("part")
     folder = workspace.reports(d, values["seed"] if "seed" in step.per else None)
-    inputs, outputs, unfinished = _files(step, workspace, values, joins)
+    own = files(step, workspace, values, joins)
     report = folder / (step.copy.format(d=d, c=c) + (f"-{part}" if part else ""))
-    outdated: list[Path] = []
-    if step.id == "3-4.1" and values["keep_models"] == "none":  # so there is no step 4.2
-        attacked = next(s for s in STEPS if s.id == "4.2").copy.format(d=d, c=c)
-        outdated = [
-            folder / f"{attacked}.*",
-            workspace.fresh_attack(d, values["seed"], c),
-            workspace.figures(d, values["seed"]) / f"{d}_c{c}_fresh_attack.*",
-        ]
-    outdated = tuple(map(workspace.relative, outdated))
-    return Job(step, workspace, values, report, inputs, outputs, unfinished, outdated=outdated)
-
-
-def _files(step: Step, w: Workspace, p: Mapping, joins: bool) -> list[tuple[str, ...]]:
-    """What a step reads and writes, and where it keeps what it has finished so far.
-
-    A retraining job `joins` curves that others made, makes a part of them for that, or is alone.
-    """
-    d, seed, c = p.get("dataset", ""), p.get("seed", 0), p.get("configuration", 0)
-    part = p.get("part", "")
-    images = [w.data(d) / "*.npy", w.data(d) / "dataset.json"]
-    model = [w.original_model(d, seed)]
-    quality = [w.original_accuracy(d, seed)]
-    history = [] if p.get("own_model") else [w.models(d, seed) / "history.csv"]
-    adversarial = [w.adversarial(d, seed) / "*.npy"]
-    scores = [w.metrics(d, seed) / f"{m}.npy" for m in p.get("metrics", [])]
-    kept = [w.models(d, seed) / f"c{c}_{m}_p*.keras" for m in p.get("metrics", [])]
-    kept = kept if p.get("keep_models", "none") != "none" else []
-    runs = [
-        (dataset, run, configuration)
-        for dataset in p.get("datasets", [d])
-        for configuration in p.get("configurations", [c])
-        for run in p.get("seeds", [seed])
-    ]
-    tables = [w.results(*run, part) for run in runs]
-    varied = [w.variant(v).results(*run) for v in p.get("variants", []) for run in runs]
-    fresh = [w.fresh_attack(*run) for run in runs]
-    about = [table.with_suffix(".json") for table in tables]
-    curves = [w.curve(d, seed, c, m) for m in p.get("metrics", [])]
-    reads, writes, *unfinished = {
-        "0.0": ([], images),
-        "0.1": (images, model + quality + history),
-        "1.1": (images + model, [*adversarial, w.adversarial(d, seed) / "attacks.csv"]),
-        "2.1": (images + model + adversarial, [*scores, w.metrics(d, seed) / "metrics.csv"]),
-        "3-4.1": (
-            images + model + quality + adversarial + scores + (curves + kept if joins else []),
-            tables + about + ([] if joins else kept) + (curves if part else []),
-            [] if joins else curves,
-        ),
-        "4.2": (
-            images + model + adversarial + tables + [w.models(d, seed) / f"c{c}_*_p*.keras"],
-            [*fresh, w.figures(d, seed) / f"{d}_c{c}_fresh_attack.*"],
-        ),
-        "5.1": (tables, [w.reports(d) / f"{d}_c{c}_summary.csv", w.figures(d) / f"{d}_c{c}_*"]),
-        "5.2": (
-            tables + fresh,
-            [
-                w.reports() / "comparison.csv",
-                w.reports() / "recommendation.json",
-                w.figures() / "comparison_*",
-            ],
-        ),
-        "5.3": (tables + varied, [w.reports() / "sensitivity.csv", w.figures() / "sensitivity_*"]),
-    }[step.id]
-    unfinished = unfinished[0] if unfinished else []
-    return [tuple(map(w.relative, paths)) for paths in (reads, writes, unfinished)]
+    inputs, outdated = own.reads + own.reads_too, ()
+    if step == RETRAINING and values["keep_models"] == "none":  # so there is no step 4.2
+        attacks = workspace.relative(folder / f"{FRESH_ATTACKS.copy.format(d=d, c=c)}.*")
+        outdated = (attacks, *files(FRESH_ATTACKS, workspace, values).writes)
+    return Job(
+        step, workspace, values, report, inputs, own.writes, own.unfinished, outdated=outdated
+    )

@@ -24,6 +24,7 @@ from utils.plan.parameters import (
     is_text,
     template_parameters,
 )
+from utils.plan.steps import ADVERSARIALS, PREPROCESSING, SCORING, TRAINING
 
 if TYPE_CHECKING:
     import keras
@@ -204,7 +205,7 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
     images were taken for, in lines for the terminal.
     """
     workspace, dataset = jobs[0].workspace, jobs[0].dataset
-    first = next((job for job in jobs if job.step.id == "0.0"), None)
+    first = next((job for job in jobs if job.step == PREPROCESSING), None)
     now = status(first, rule).reason if first else UP_TO_DATE
     if now not in UNCHANGED:
         given = first.parameters
@@ -227,7 +228,7 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
         return describe(dataset, workspace).get("understood", []) if first else []
     _network(jobs, planned, rule, shape, n_classes, thorough)
     most = min(sizes["train"], sizes["test"])
-    attack = next((job.parameters for job in jobs if job.step.id == "1.1"), None)
+    attack = next((job.parameters for job in jobs if job.step == ADVERSARIALS), None)
     n_adversarial = (attack or {}).get("n_adversarial") or most
     if attack:
         least = len(attack["attacks"])
@@ -282,10 +283,10 @@ def _network(
     it is tried whether it expects images resized otherwise, or classes in another order, while raw
     images are there. TensorFlow is started for it only if it will be used.
     """
-    steps = [job for job in jobs if job.step.id in ("0.0", "0.1", "2.1")]
-    given = {job.step.id: job.parameters for job in planned}
-    path = given.get("0.1", {}).get("own_model", "")
-    layer = given.get("2.1", {}).get("layer", "")
+    steps = [job for job in jobs if job.step in (PREPROCESSING, TRAINING, SCORING)]
+    given = {job.step: job.parameters for job in planned}
+    path = given.get(TRAINING, {}).get("own_model", "")
+    layer = given.get(SCORING, {}).get("layer", "")
     if not (path or layer) or all(status(job, rule).reason in UNCHANGED for job in steps):
         return
     from utils.networks import architectures, runtime
@@ -294,13 +295,13 @@ def _network(
     runtime.start()
     try:
         if path:
-            first = next(job for job in planned if job.step.id == "0.0")
+            first = next(job for job in planned if job.step == PREPROCESSING)
             there = thorough and is_at_hand(first.dataset, first.parameters["raw"], first.workspace)
-            model = _own_model(given["0.1"], shape, n_classes, first if there else None)
+            model = _own_model(given[TRAINING], shape, n_classes, first if there else None)
         else:
             plan = architectures.architecture_for(jobs[0].dataset, shape, n_classes)
             model = architectures.build(plan, shape, n_classes)
-        if layer or any(job.step.id == "2.1" for job in jobs):
+        if layer or any(job.step == SCORING for job in jobs):
             traced(model, layer)
     except FileNotFoundError as error:
         raise ParameterError(str(error)) from None

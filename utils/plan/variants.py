@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import pandas as pd
 
 from utils.core.paths import Workspace
-from utils.plan.jobs import STEPS, VARIED
 from utils.plan.parameters import as_text
 from utils.plan.records import read_record
+from utils.plan.steps import VARIED
 from utils.retraining.results import read_results
 
 
@@ -81,7 +81,7 @@ def value_in_run(
     cells = [(seed, c) for seed in seeds for c in configurations]
     jobs: dict[str, list[str]] = {}
     seen = set()
-    for step in [step for step in STEPS if step.id in VARIED]:
+    for step in VARIED:
         for seed, configuration in cells:
             axes = {"dataset": dataset, "seed": seed, "configuration": configuration}
             own = {axis: value for axis, value in axes.items() if axis in step.per}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,14 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from utils.core import seeds
-from utils.machine import energy, meter
+from utils.core.code import NO_NUMBERS, fingerprint
 from utils.machine.meter import Meter, Usage
 from utils.machine.provenance import facts
-from utils.networks import architectures, copying, ends, graph, precision, runtime, training
+from utils.networks import runtime
 from utils.networks.copying import agree
 from utils.networks.training import Trainer, architecture_of, fresh_weights, to_tensors
-from utils.retraining import configurations, inputs, orders, outcomes
 from utils.retraining.configurations import retraining_inputs
 from utils.retraining.inputs import RetrainingData
 from utils.retraining.orders import checked_order, prefix_sizes
@@ -28,13 +25,6 @@ from utils.retraining.store import Curve, signature_of
 
 if TYPE_CHECKING:
     import keras
-
-
-_CODE = (
-    sys.modules[__name__], configurations, inputs, orders, outcomes, training, architectures,
-    runtime, copying, precision, ends, graph, seeds, meter, energy,
-)  # fmt: skip
-"""Modules whose code decides a curve's results."""
 
 
 def retrain(
@@ -118,7 +108,8 @@ def retrain(
     settings = {**name, "points": points, "epochs": epochs, "batch_size": batch_size}
     settings |= {"learning_rate": learning_rate, "architecture": architecture_of(model)}
     settings |= {"threads": runtime.threads()}
-    signature = signature_of(settings, [*original, *start, order, *vars(data).values()], _CODE)
+    code = fingerprint("from utils.retraining.curves import retrain\nretrain", NO_NUMBERS)
+    signature = signature_of(settings, [*original, *start, order, *vars(data).values()], code)
     prefix = f"c{configuration}_{metric}"
     store = Curve(curve_file, signature, keep_models, models_dir, prefix)
     label, report = metric or "retraining", progress or (lambda text: None)

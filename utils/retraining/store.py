@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.core.code import code_hash
 from utils.core.files import checksum, read_json, sha256, write_json
-from utils.machine.provenance import facts, now
+from utils.machine.provenance import facts, now, numerical_versions
 from utils.networks import files
 from utils.retraining.results import results_table
 from utils.retraining.selection import chosen_point
@@ -164,9 +160,7 @@ def provenance_of(paths: Iterable[str | Path]) -> dict[str, dict]:
     return found
 
 
-def signature_of(
-    settings: dict, arrays: Iterable[np.ndarray], modules: Iterable[ModuleType]
-) -> str:
+def signature_of(settings: dict, arrays: Iterable[np.ndarray], code: Mapping[str, str]) -> str:
     """Hash of all that decides a curve's results.
 
     Parameters
@@ -175,19 +169,17 @@ def signature_of(
         Content that JSON can hold.
     arrays : iterable of ndarray
         Weights, inputs, labels and the like, in a fixed order.
-    modules : iterable of module
-        Their code counts, but not its layout, comments and docstrings; the versions of TensorFlow,
-        Keras and NumPy count as well.
+    code : mapping of str to str
+        Of `utils.core.code.fingerprint`; the versions of TensorFlow, Keras and NumPy count as well.
 
     Returns
     -------
     str
         64 hexadecimal digits.
     """
-    code = [code_hash(inspect.getsource(module)) for module in modules]
-    versions = [importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")]
     digest = hashlib.sha256()
-    digest.update(json.dumps([settings, code, versions], sort_keys=True).encode())
+    decisive = [settings, dict(code), numerical_versions()]
+    digest.update(json.dumps(decisive, sort_keys=True).encode())
     for array in arrays:
         array = np.ascontiguousarray(array)
         digest.update(f"{array.dtype} {array.shape}".encode())
