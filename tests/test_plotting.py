@@ -317,13 +317,12 @@ def test_rank_correlation():
 def test_first_picks():
     images = np.arange(5)[:, None, None, None] / 5 * np.ones((1, 2, 2, 1))
     scores = {"nc": np.array([0, 4, 1, 3, 2]), "dsa": np.arange(5)}
-    adversarial = np.array([False, True, False, False, True])
-    figure = first_picks(images, scores, adversarial, k=3)
+    figure = first_picks(images, scores, 3, k=3)
     shown = [float(axis.images[0].get_array()[0, 0]) * 5 for axis in figure.axes]
     np.testing.assert_allclose(shown, [1, 3, 4, 4, 3, 2])
     widths = [axis.spines["top"].get_linewidth() for axis in figure.axes]
-    assert widths == [3, 1, 3, 3, 1, 1]
-    figure = first_picks(images, scores, adversarial, 1, orders={"nc": [2], "dsa": [0]})
+    assert widths == [1, 3, 3, 3, 3, 1]
+    figure = first_picks(images, scores, 3, 1, orders={"nc": [2], "dsa": [0]})
     assert float(figure.axes[0].images[0].get_array()[0, 0]) * 5 == pytest.approx(2)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 N_IMAGES = 300
 """At most so many training images are shown to the network, once for each convention."""
-ALPHA = 0.001
+LEVEL = 0.001
 """Level of significance of a convention that is clearly better."""
 LEAST_GAIN = 0.02
 """A convention that gains less accuracy than this is not clearly better, however sure."""
@@ -87,7 +87,7 @@ class Trial(NamedTuple):
             self._p_value(one, other),
             binomtest(mine.sum(), len(mine), self.guessing, "greater").pvalue,
         )
-        return bool(p * (len(self.right) - 1) < ALPHA)
+        return bool(p * (len(self.right) - 1) < LEVEL)
 
     def _p_value(self, one: Convention, other: Convention) -> float:
         """Of McNemar's exact test, one-sided: is `one` right more often than `other`?"""

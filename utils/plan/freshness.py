@@ -196,8 +196,8 @@ def _sha256_once(path: str, size: int, time: int) -> str:
 def code_hashes(template: Path) -> dict[str, str]:
     """A hash for the template's code and one for each module of the package it uses.
 
-    Only what can change results counts: comments and docstrings don't, nor does how things are
-    drawn, unless the template is there to draw (a step 5 imports nothing but that).
+    Only what can change results counts: comments and docstrings don't, nor does how results are
+    drawn and put into words, unless that is what the template is for (a step 5).
     """
     cells = json.loads(template.read_text(encoding="utf-8"))["cells"]
     source = "\n".join(
@@ -210,7 +210,8 @@ def code_hashes(template: Path) -> dict[str, str]:
     pending = set(_imported(source))
     while pending:
         name = pending.pop()
-        if name in modules or (name.startswith("utils.plotting") and not drawn):
+        words = name.startswith(("utils.plotting", "utils.statistics"))
+        if name in modules or (words and not drawn):
             continue
         modules.add(name)
         pending |= _imported(_module_path(name).read_text(encoding="utf-8"))

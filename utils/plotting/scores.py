@@ -124,7 +124,7 @@ def rank_correlation(scores: Mapping[str, np.ndarray]) -> Figure:
 def first_picks(
     images: np.ndarray,
     scores: Mapping[str, np.ndarray],
-    is_adversarial: np.ndarray,
+    n_train: int,
     k: int = 10,
     orders: Mapping[str, np.ndarray] | None = None,
 ) -> Figure:
@@ -133,11 +133,11 @@ def first_picks(
     Parameters
     ----------
     images : ndarray of shape (n, h, w, c), in [0, 1]
-        Training and adversarial inputs, as scored.
+        Training inputs, then adversarial ones, as scored. The latter get a vermillion frame.
     scores : mapping of str to ndarray of shape (n,)
         Metric id -> scores; higher = retrain first.
-    is_adversarial : ndarray of shape (n,), dtype=bool
-        Adversarial inputs get a vermillion frame.
+    n_train : int
+        Number of training inputs.
     k : int, default=10
         Inputs a metric.
     orders : mapping of str to ndarray of int, optional
@@ -158,7 +158,7 @@ def first_picks(
         order = np.argsort(-values, kind="stable") if orders is None else orders[metric]
         for axis, index in zip(row, order[:k], strict=True):
             show_image(axis, images[index])
-            adversarial = bool(is_adversarial[index])
+            adversarial = index >= n_train
             axis.spines[:].set(
                 visible=True,
                 color=ADVERSARIAL if adversarial else MUTED,

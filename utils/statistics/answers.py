@@ -70,6 +70,13 @@ class Evidence:
         return tests[tests["configuration"] == configuration]
 
     @property
+    def rankings(self) -> dict[str, Ranking]:
+        """All rankings that were tested: mean ranks of fewer blocks would look like an answer."""
+        named: dict[str, Ranking] = {f"configuration {c}": r for c, r in self.metrics.items()}
+        named["configurations"] = self.configurations
+        return {name: ranking for name, ranking in named.items() if ranking.tested}
+
+    @property
     def text(self) -> str:
         """The recommendation in one paragraph."""
         configuration = self.choice["configuration"]

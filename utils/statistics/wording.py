@@ -9,7 +9,7 @@ import pandas as pd
 
 from utils.retraining.outcomes import unpack
 from utils.retraining.selection import RULE, choose, standard_error
-from utils.statistics.advice import points_of, with_share
+from utils.statistics.advice import points_of, recommend, with_share
 from utils.statistics.significance import ALPHA, Ranking
 
 
@@ -56,6 +56,28 @@ def in_words(choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.
             f"Left out, as not run on every data set with every seed: {listed(names)}."
         )
     return " ".join(sentences)
+
+
+def announcement(runs: pd.DataFrame) -> str:
+    """One line for what is recommended among some curves: the main number of their page.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        What `summarise_runs` returns. The sentence names what was compared: the metrics of one
+        configuration, or all configurations.
+    """
+    choice = recommend(runs)
+    accuracies = f"accuracy {choice['original_accuracy']:.3f} -> {choice['accuracy']:.3f}"
+    inputs = f"{choice['metric']}, {choice['n_inputs']:,.0f} inputs"
+    if runs["metric"].nunique() == runs["configuration"].nunique() == 1:
+        return f"{accuracies} with {inputs}"
+    if runs["configuration"].nunique() == 1:
+        return f"{accuracies}, recommended among the metrics of this configuration: {inputs}"
+    return (
+        f"{', '.join(choice['datasets'])}: {accuracies}, recommended among all configurations: "
+        f"configuration {choice['configuration']}, {inputs}"
+    )
 
 
 def _margin(choice: dict) -> str:
