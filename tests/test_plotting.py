@@ -31,8 +31,9 @@ from utils.plotting.style import STYLE, metric_style, save_figure
 from utils.plotting.tradeoffs import comparison, pareto
 from utils.retraining.outcomes import pack
 from utils.statistics.advice import recommend
+from utils.statistics.pairs import compare_pairs
+from utils.statistics.ranking import rank_tests
 from utils.statistics.sensitivity import summarise_variants
-from utils.statistics.significance import compare_pairs, rank_test
 from utils.statistics.summaries import summarise, summarise_runs
 
 mpl.use("Agg")
@@ -490,7 +491,7 @@ def ranks(rows, columns):
     index = pd.MultiIndex.from_tuples(
         [(f"d{i}", 0) for i in range(len(rows))], names=["dataset", "seed"]
     )
-    return rank_test(pd.DataFrame(rows, index=index, columns=columns))
+    return rank_tests({"": pd.DataFrame(rows, index=index, columns=columns)})[""]
 
 
 def test_critical_differences():

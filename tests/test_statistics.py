@@ -9,7 +9,9 @@ import pytest
 from utils.retraining.outcomes import pack, unpack
 from utils.retraining.selection import choose, paired
 from utils.statistics.advice import pareto_front, recommend, unbeaten
-from utils.statistics.answers import answers, as_record, weigh
+from utils.statistics.answers import answers
+from utils.statistics.recommendation import announcement, chance_in_words
+from utils.statistics.record import as_record
 from utils.statistics.sensitivity import sensitivity_in_words, sensitivity_table, summarise_variants
 from utils.statistics.summaries import against_random, mean_interval, summarise, summarise_runs
 from utils.statistics.tables import (
@@ -20,7 +22,7 @@ from utils.statistics.tables import (
     runs_in_words,
     spread_table,
 )
-from utils.statistics.wording import announcement, chance_in_words
+from utils.statistics.weighing import weigh
 
 
 def outcomes(accuracy, shift=0, n=1000):

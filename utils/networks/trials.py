@@ -18,7 +18,7 @@ import pandas as pd
 from utils.core.seeds import rng
 from utils.data.raw.base import Raw, Shape, Tell
 from utils.data.raw.images import RESIZES
-from utils.data.raw.layout import in_order
+from utils.data.raw.layout import ordered_classes
 from utils.data.splitting import Plan
 from utils.networks.activations import predict
 from utils.networks.conventions import COLOR_ORDERS, PIXEL_RANGES, Convention, in_front, shown
@@ -202,13 +202,13 @@ def orders_of(class_folders: Sequence[str], n_classes: int) -> dict[str, list[in
     Returns
     -------
     dict of str to list of int
-        Its name (see `utils.data.raw.layout.in_order`) and, for each number that a network trained
-        in it gives, the label here.
+        Its name (see `utils.data.raw.layout.ordered_classes`) and, for each number that a network
+        trained in it gives, the label here.
     """
     if not class_folders:
         return {"number": list(range(n_classes))}
     present = list(class_folders)
-    found = {name: in_order(present, name) for name in ("number", "text")}
+    found = {name: ordered_classes(present, name) for name in ("number", "text")}
     name = next((name for name, order in found.items() if order == present), ",".join(present))
     orders = {name: present} | {n: o for n, o in found.items() if o != present}
     return {name: [present.index(folder) for folder in order] for name, order in orders.items()}

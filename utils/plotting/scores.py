@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
 from utils.plotting.images import show_image
-from utils.plotting.style import ADVERSARIAL, CLEAN, MUTED, WIDTH, in_order, styled
+from utils.plotting.style import ADVERSARIAL, CLEAN, MUTED, WIDTH, palette_order, styled
 from utils.statistics.wording import metric_name
 
 _BINS = 40
@@ -34,7 +34,7 @@ def score_distributions(scores: Mapping[str, np.ndarray], n_train: int) -> Figur
     0.5 and 99.5 % quantiles, and the panel says how many inputs lie beyond (they are counted in
     the outermost bars). Shares are on a logarithmic axis: scores often pile up at one value.
     """
-    ids = in_order(scores)
+    ids = palette_order(scores)
     columns = min(3, len(ids))
     rows = -(-len(ids) // columns)
     figure, axes = plt.subplots(
@@ -94,7 +94,7 @@ def rank_correlation(scores: Mapping[str, np.ndarray]) -> Figure:
     scores : mapping of str to ndarray of shape (n,)
         Metric id -> scores. A metric with equal scores everywhere has no ranks: shown as "–".
     """
-    ids = in_order(scores)
+    ids = palette_order(scores)
     ranks = np.array([rankdata(scores[metric]) for metric in ids])
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.atleast_2d(np.corrcoef(ranks))
@@ -144,7 +144,7 @@ def first_picks(
         Metric id -> the order in fact retrained on, first input first. Without it, ties are
         shown in the order of the file.
     """
-    ids = in_order(scores)
+    ids = palette_order(scores)
     k = min(k, len(images))
     figure, axes = plt.subplots(
         len(ids),

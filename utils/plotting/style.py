@@ -75,7 +75,7 @@ def metric_style(metric: str) -> dict[str, Any]:
     return {"color": colour, "marker": marker, "linestyle": "--" if metric == "random" else "-"}
 
 
-def in_order(metrics: Iterable[str]) -> list[str]:
+def palette_order(metrics: Iterable[str]) -> list[str]:
     """Put metric ids in the fixed order of the palette, then the alphabet, each once."""
     known = list(METRIC_STYLES)
     return sorted(set(metrics), key=lambda m: (known.index(m) if m in known else len(known), m))

@@ -134,7 +134,7 @@ def parts_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
 
 
 def pairs_table(tests: pd.DataFrame, name: Callable[[Any], str] = metric_name) -> pd.DataFrame:
-    """Differences of `pair_tests` for people.
+    """Differences of `utils.statistics.pairs.signed_rank_tests` for people.
 
     Effect size and p-values are left out where no pair was tested; then the head of the table says
     how many blocks there are and how many a test takes.
