@@ -31,8 +31,9 @@ from utils.plotting.style import STYLE, metric_style, save_figure
 from utils.plotting.tradeoffs import comparison, pareto
 from utils.retraining.outcomes import pack
 from utils.statistics.advice import recommend
+from utils.statistics.pairs import compare_pairs
+from utils.statistics.ranking import rank_tests
 from utils.statistics.sensitivity import summarise_variants
-from utils.statistics.significance import compare_pairs, rank_test
 from utils.statistics.summaries import summarise, summarise_runs
 
 mpl.use("Agg")
@@ -317,13 +318,12 @@ def test_rank_correlation():
 def test_first_picks():
     images = np.arange(5)[:, None, None, None] / 5 * np.ones((1, 2, 2, 1))
     scores = {"nc": np.array([0, 4, 1, 3, 2]), "dsa": np.arange(5)}
-    adversarial = np.array([False, True, False, False, True])
-    figure = first_picks(images, scores, adversarial, k=3)
+    figure = first_picks(images, scores, 3, k=3)
     shown = [float(axis.images[0].get_array()[0, 0]) * 5 for axis in figure.axes]
     np.testing.assert_allclose(shown, [1, 3, 4, 4, 3, 2])
     widths = [axis.spines["top"].get_linewidth() for axis in figure.axes]
-    assert widths == [3, 1, 3, 3, 1, 1]
-    figure = first_picks(images, scores, adversarial, 1, orders={"nc": [2], "dsa": [0]})
+    assert widths == [1, 3, 3, 3, 3, 1]
+    figure = first_picks(images, scores, 3, 1, orders={"nc": [2], "dsa": [0]})
     assert float(figure.axes[0].images[0].get_array()[0, 0]) * 5 == pytest.approx(2)
 
 
@@ -491,7 +491,7 @@ def ranks(rows, columns):
     index = pd.MultiIndex.from_tuples(
         [(f"d{i}", 0) for i in range(len(rows))], names=["dataset", "seed"]
     )
-    return rank_test(pd.DataFrame(rows, index=index, columns=columns))
+    return rank_tests({"": pd.DataFrame(rows, index=index, columns=columns)})[""]
 
 
 def test_critical_differences():

@@ -17,8 +17,6 @@ from utils.retraining.fresh_attacks import (
     AttackedInputs,
     attack_chosen,
     fresh_table,
-    gain_left,
-    in_words,
     load_inputs,
     read_fresh,
     withstands,
@@ -27,6 +25,7 @@ from utils.retraining.fresh_attacks import (
 from utils.retraining.outcomes import pack, unpack
 from utils.retraining.results import results_table
 from utils.retraining.selection import chosen_points
+from utils.statistics.fresh import gain_left, in_words
 
 EPSILON, N, PIXELS = 0.1, 300, 6
 
@@ -272,11 +271,11 @@ def test_the_words_say_what_is_left_of_the_gain():
     assert "from 0.300 to 0.600, on those made within the same budget from 0.100 to 0.500" in few
     assert "under a fresh attack from 0.100 to 0.140" in few
     assert "So 10% of the gain within the budget is left (95 % interval " in few
-    assert "over images): most of" in few and "is 0.140, with dsa." in few
-    assert "these images do not tell whether" in said(linf=0.5, fresh=0.28)  # 45 % of them
+    assert "over images): most of the gain" in few and "is 0.140, with dsa." in few
+    assert "these images cannot show whether" in said(linf=0.5, fresh=0.28)  # 45 % of them
     assert "75% of the gain within the budget is left" in said(linf=0.5, fresh=0.4)
     assert "100% of the gain within the budget is left" in said(linf=0.5, fresh=0.9)
-    assert "interval 100% to 100%, over images): what" in said(linf=0.5, fresh=0.9)
+    assert "interval 100% to 100%, over images): the gain also" in said(linf=0.5, fresh=0.9)
     assert "So 0% of the gain within" in said(linf=0.5, fresh=0.05)
     for none in (0.1, 0.12, 0.14):
         text = said(linf=none, fresh=0.2, fixed=0.5)
@@ -339,5 +338,5 @@ def test_the_share_is_that_of_the_accuracies_in_the_table():
 
 def test_outcomes_that_are_not_those_of_the_accuracies_are_refused():
     for column in ("right_fixed", "right_fresh"):
-        with pytest.raises(ValueError, match=f"accuracy_{column[6:]} is not what {column} tells"):
+        with pytest.raises(ValueError, match=f"accuracy_{column[6:]} does not match {column}"):
             fresh_table([line(ORIGINAL), line(**{column: pack(np.arange(100) < 7)})])

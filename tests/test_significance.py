@@ -10,20 +10,14 @@ import pytest
 from scipy import stats
 
 from tests.conftest import ROOT
-from utils.statistics.significance import (
+from utils.statistics.pairs import (
     compare_pairs,
-    configuration_blocks,
-    critical_difference,
-    effects,
-    holm,
-    metric_blocks,
     needed_for_pairs,
-    needed_for_ranking,
-    pair_tests,
-    rank_test,
-    rank_tests,
+    signed_rank_tests,
     vargha_delaney,
 )
+from utils.statistics.ranking import critical_difference, needed_for_ranking, rank_tests
+from utils.statistics.significance import configuration_blocks, effects, holm, metric_blocks
 
 # Demsar, JMLR 7 (2006), table 2: AUC of C4.5 without and with pruning (m) on 14 data sets
 C45 = pd.DataFrame(
@@ -44,9 +38,18 @@ def blocks(values, columns=None, seeds=1):
     return table
 
 
+def rank_one(table):
+    """One table alone: nothing to correct for."""
+    return rank_tests({"": table})[""]
+
+
+def pairs_of(table, pairs):
+    return signed_rank_tests([(table, pairs)])[0]
+
+
 def test_friedman_by_hand():
     # ranks of a: 1 1 1 2, of b: 2 3 2 1, of c: 3 2 3 3; means 1.25, 2, 2.75
-    found = rank_test(blocks([[3, 2, 1], [3, 1, 2], [3, 2, 1], [2, 3, 1]], list("abc")))
+    found = rank_one(blocks([[3, 2, 1], [3, 1, 2], [3, 2, 1], [2, 3, 1]], list("abc")))
     assert found.ranks.to_dict() == {"a": 1.25, "b": 2, "c": 2.75}
     # 12 * 4 / (3 * 4) * (1.25^2 + 2^2 + 2.75^2 - 3 * 4^2 / 4)
     assert found.statistic == pytest.approx(4.5)
@@ -68,7 +71,7 @@ def test_critical_difference_has_demsars_quantiles(treatments, q):
 def test_nemenyi_p_values_fit_the_critical_difference():
     rng = np.random.default_rng(0)
     table = blocks(rng.random((20, 4)) + [0, 0.1, 0.4, 0.8], list("abcd"))
-    found = rank_test(table)
+    found = rank_one(table)
     assert found.p < 0.001
     for a, b in permutations("abcd", 2):
         far = abs(found.ranks[a] - found.ranks[b])
@@ -85,7 +88,7 @@ def test_friedman_as_r():
     5.45 5.55 5.60 5.40 5.40 5.35 5.45 5.50 5.35 5.25 5.15 5.00 5.85 5.80 5.70 5.25 5.20 5.10
     5.65 5.55 5.45 5.60 5.35 5.45 5.05 5.00 4.95 5.50 5.50 5.40 5.45 5.55 5.50 5.55 5.55 5.35
     5.45 5.50 5.55 5.50 5.45 5.25 5.65 5.60 5.40 5.70 5.65 5.55 6.30 6.30 6.25"""
-    found = rank_test(blocks(np.array(times.split(), dtype=float).reshape(22, 3)))
+    found = rank_one(blocks(np.array(times.split(), dtype=float).reshape(22, 3)))
     assert found.statistic == pytest.approx(11.143, abs=5e-4)
     assert found.p == pytest.approx(0.003805, abs=5e-7)
 
@@ -105,22 +108,22 @@ def test_friedman_with_few_blocks_is_exact(values):
     ranks = [stats.rankdata(row) for row in values]
     every = [statistic(rows) for rows in product(*(list(permutations(row)) for row in ranks))]
     expected = np.mean(np.array(every) >= statistic(ranks) - 1e-9)
-    assert rank_test(blocks(values)).p == pytest.approx(expected)
+    assert rank_one(blocks(values)).p == pytest.approx(expected)
 
 
 def test_friedman_with_few_blocks_and_many_treatments_is_near_exact():
     # the same order of 6 in 3 blocks: 1 / 720^2, below what 9,999 draws can show
-    same = rank_test(blocks([[1, 2, 3, 4, 5, 6]] * 3))
+    same = rank_one(blocks([[1, 2, 3, 4, 5, 6]] * 3))
     assert same.p == pytest.approx(1e-4)
-    assert rank_test(blocks([[1, 2, 3, 4, 5, 6]] * 3)).p == same.p  # repeatable
+    assert rank_one(blocks([[1, 2, 3, 4, 5, 6]] * 3)).p == same.p  # repeatable
 
 
 def test_friedman_where_all_are_equal():
-    found = rank_test(blocks(np.ones((5, 3)), list("abc")))
+    found = rank_one(blocks(np.ones((5, 3)), list("abc")))
     assert (found.statistic, found.p) == (0, 1) and found.pairs.empty
     assert found.alike("a") == ["b", "c"]
     # equal but for rounding
-    rounded = rank_test(blocks([[0.1 + 0.2, 0.3, 0.3]] * 5))
+    rounded = rank_one(blocks([[0.1 + 0.2, 0.3, 0.3]] * 5))
     assert rounded.p == 1
 
 
@@ -129,9 +132,9 @@ def test_the_blocks_needed_are_the_fewest_that_can_show_anything(treatments):
     needed = needed_for_ranking(treatments)
     assert needed == 3
     clear = [list(range(treatments))] * needed
-    found = rank_test(blocks(clear))
+    found = rank_one(blocks(clear))
     assert found.tested and found.p < 0.05 and found.pairs.iloc[0, -1] < 0.05
-    fewer = rank_test(blocks(clear[1:]))
+    fewer = rank_one(blocks(clear[1:]))
     assert not fewer.tested and np.isnan(fewer.distance) and fewer.needed == 3
     assert fewer.ranks.tolist() == list(range(1, treatments + 1))  # ranks are known all the same
     assert critical_difference(treatments, needed - 1) > treatments - 1
@@ -149,14 +152,14 @@ def test_the_pairs_needed_are_the_fewest_that_can_show_anything(comparisons, nee
 
 
 def test_two_or_one_to_compare():
-    two = rank_test(blocks(np.random.default_rng(0).random((9, 2))))
+    two = rank_one(blocks(np.random.default_rng(0).random((9, 2))))
     assert not two.tested and two.needed == 0 and len(two.ranks) == 2
-    assert rank_test(blocks([[0.5]] * 4)).ranks.tolist() == [1]
+    assert rank_one(blocks([[0.5]] * 4)).ranks.tolist() == [1]
 
 
 def test_missing_values_leave_out_treatments_and_blocks():
     values = [[1, 2, 3, np.nan]] * 4 + [[3, np.nan, 1, np.nan]]
-    found = rank_test(blocks(values, list("abcd")))
+    found = rank_one(blocks(values, list("abcd")))
     assert (found.n, list(found.ranks.index)) == (4, ["c", "b", "a"])
 
 
@@ -173,9 +176,9 @@ def test_missing_values_leave_out_treatments_and_blocks():
 )
 def test_seeds_are_blocks_only_where_there_is_one_data_set(n_datasets, seeds, n, words):
     values = np.random.default_rng(1).random((n_datasets * seeds, 3))
-    found = rank_test(blocks(values, seeds=seeds))
+    found = rank_one(blocks(values, seeds=seeds))
     assert (found.n, found.blocks, found.tested) == (n, words, n >= 3)
-    pair = pair_tests(blocks(values, seeds=seeds), [(0, 1)]).iloc[0]
+    pair = pairs_of(blocks(values, seeds=seeds), [(0, 1)]).iloc[0]
     assert (pair["n"], pair["blocks"]) == (n, words)
     assert np.isnan(pair["p_holm"])  # 6 are needed, even for one
 
@@ -194,8 +197,8 @@ def test_effects_are_those_of_each_data_set_with_intervals_over_its_seeds():
 def test_means_over_seeds_are_ranked_not_the_seeds():
     # a is best in four of five seeds of each data set, b on average
     part = [[2, 1, 0]] * 4 + [[0, 9, 1]]
-    assert rank_test(blocks(part * 3, list("abc"), seeds=5)).ranks.index[0] == "b"
-    assert rank_test(blocks(part, list("abc"), seeds=5)).ranks.index[0] == "a"
+    assert rank_one(blocks(part * 3, list("abc"), seeds=5)).ranks.index[0] == "b"
+    assert rank_one(blocks(part, list("abc"), seeds=5)).ranks.index[0] == "a"
 
 
 def test_wilcoxon_as_demsar():
@@ -203,7 +206,7 @@ def test_wilcoxon_as_demsar():
     table = blocks(C45.to_numpy(), C45.columns)
     difference = (C45["m"] - C45["C4.5"]).round(12)
     assert stats.wilcoxon(difference, zero_method="zsplit").statistic == 12
-    found = pair_tests(table, [("m", "C4.5")]).iloc[0]
+    found = pairs_of(table, [("m", "C4.5")]).iloc[0]
     # T - 105 / 2 over sqrt(14 * 15 * 29 / 24) is z = -2.54: p = 0.011
     assert found["p_holm"] == pytest.approx(0.011, abs=0.0015)
     assert (found["n"], found["wins"]) == (14, 10)
@@ -226,15 +229,15 @@ def test_wilcoxon_is_exact(differences):
     every = [abs(np.sum(signs * signed)) for signs in product([-1, 1], repeat=8)]
     expected = np.mean(np.array(every) >= abs(signed.sum()) - 1e-9)
     table = blocks(np.c_[0.5 + differences, np.full(8, 0.5)], ["a", "b"])
-    assert pair_tests(table, [("a", "b")])["p_holm"][0] == pytest.approx(expected)
+    assert pairs_of(table, [("a", "b")])["p_holm"][0] == pytest.approx(expected)
 
 
 def test_pairs_with_too_few_blocks_are_not_tested():
     values = np.c_[np.arange(5.0) + 1, np.arange(5.0)]
-    found = pair_tests(blocks(values, ["a", "b"]), [("a", "b")]).iloc[0]
+    found = pairs_of(blocks(values, ["a", "b"]), [("a", "b")]).iloc[0]
     assert np.isnan(found["p_holm"]) and found["needed"] == 6
     assert (found["difference"], found["wins"], found["n"]) == (1, 5, 5)
-    assert pair_tests(blocks([[1, 2]], ["a", "b"]), []).empty
+    assert pairs_of(blocks([[1, 2]], ["a", "b"]), []).empty
 
 
 def test_holm_as_r():
@@ -258,7 +261,7 @@ def test_vargha_delaney():
 def test_the_effect_is_that_within_data_sets():
     # a beats b by a little on both data sets, which differ by much: 1 within, 0.75 over all
     values = [[0.2, 0.1], [0.21, 0.11], [0.9, 0.8], [0.91, 0.81]]
-    found = pair_tests(blocks(values, ["a", "b"], seeds=2), [("a", "b")]).iloc[0]
+    found = pairs_of(blocks(values, ["a", "b"], seeds=2), [("a", "b")]).iloc[0]
     assert found["a12"] == 1
 
 
@@ -304,16 +307,16 @@ def test_all_pairs_of_a_page_are_corrected_together():
 
 def test_rankings_of_a_page_are_corrected_together():
     clear = blocks([[3, 2, 1]] * 4, list("abc"))
-    alone = rank_test(clear)
+    alone = rank_one(clear)
     four = rank_tests({name: clear for name in "wxyz"} | {"two": clear[["a", "b"]]})
     assert alone.p == pytest.approx(6 / 6**4) and four["w"].p == pytest.approx(4 * 6 / 6**4)
     assert (alone.needed, four["w"].needed, four["two"].needed) == (3, 4, 0)
     fewer = rank_tests({name: clear.iloc[1:] for name in "wxyz"})  # 4 * 6 / 6^3 > 0.05
     assert not any(ranking.tested for ranking in fewer.values())
-    assert rank_test(clear.iloc[1:]).tested
+    assert rank_one(clear.iloc[1:]).tested
     # what is beyond chance alone need not be so as one of several: no Nemenyi then
     vague = blocks([[3, 2, 1], [3, 1, 2], [3, 2, 1], [3, 2, 1], [2, 3, 1]], list("abc"))
-    assert 0.05 / 4 < rank_test(vague).p < 0.05 and not rank_test(vague).pairs.empty
+    assert 0.05 / 4 < rank_one(vague).p < 0.05 and not rank_one(vague).pairs.empty
     assert rank_tests({name: vague for name in "wxyz"})["w"].pairs.empty
 
 

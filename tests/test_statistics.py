@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from utils.retraining.outcomes import pack, unpack
-from utils.retraining.selection import choose, chosen_in_words, paired
+from utils.retraining.selection import choose, paired
 from utils.statistics.advice import pareto_front, recommend, unbeaten
-from utils.statistics.answers import answers, as_record, weigh
+from utils.statistics.answers import answers
+from utils.statistics.recommendation import announcement, chance_in_words
+from utils.statistics.record import as_record
 from utils.statistics.sensitivity import sensitivity_in_words, sensitivity_table, summarise_variants
 from utils.statistics.summaries import against_random, mean_interval, summarise, summarise_runs
 from utils.statistics.tables import (
@@ -20,7 +22,7 @@ from utils.statistics.tables import (
     runs_in_words,
     spread_table,
 )
-from utils.statistics.wording import chance_in_words
+from utils.statistics.weighing import weigh
 
 
 def outcomes(accuracy, shift=0, n=1000):
@@ -554,14 +556,19 @@ def test_how_large_chance_is():
 
 def test_a_page_announces_what_the_comparison_would_recommend_of_its_curves():
     results = advice_runs()
-    said = chosen_in_words(results)
-    assert said == "accuracy 0.500 -> 0.900, recommended here: nc, 200 inputs"
-    for configuration, metric in ((1, "dsa, 300"), (2, "lsa, 100")):
-        part = results[results["configuration"] == configuration]
-        assert f"recommended here: {metric} inputs" in chosen_in_words(part)
-        assert recommend(summarise_runs(part))["metric"] == metric[:-5]
+    among = "accuracy 0.500 -> 0.900, recommended among all configurations:"
+    said = announcement(summarise_runs(results))
+    assert said == f"digits: {among} configuration 2, nc, 200 inputs"
+    one = " with dsa, 300 inputs"  # nothing to choose from
+    several = ", recommended among the metrics of this configuration: lsa, 100 inputs"
+    for configuration, metric, words in ((1, "dsa", one), (2, "lsa", several)):
+        part = summarise_runs(results[results["configuration"] == configuration])
+        assert announcement(part).endswith(words)
+        assert recommend(part)["metric"] == metric
     two = pd.concat([results, results.assign(seed=1, accuracy=results["accuracy"] + 0.02)])
-    assert "accuracy 0.510 -> 0.910, recommended here: nc, 200 inputs" in chosen_in_words(two)
+    assert f"{among} configuration 2, nc, 200 inputs".replace("500 -> 0.900", "510 -> 0.910") in (
+        announcement(summarise_runs(two))
+    )
     # not what is merely the highest on validation, nor on the test inputs
     assert recommend(summarise_runs(results))["highest"] == [1, "dsa"]
 

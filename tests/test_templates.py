@@ -34,7 +34,7 @@ class TestTemplate:
     def test_it_is_short(self, path):
         code = cells(path)
         assert len(code) <= 15
-        assert all(len(c["source"].splitlines()) <= 25 for c in code)
+        assert all(len(c["source"].splitlines()) <= 20 for c in code)
 
     def test_it_has_one_title_with_inputs_and_outputs(self, path):
         text = cells(path, "markdown")

@@ -1,4 +1,4 @@
-"""What the templates share: their inputs, their lines of progress, the files they wrote."""
+"""What the templates share: their inputs, and the files they wrote."""
 
 from __future__ import annotations
 
@@ -13,35 +13,11 @@ from utils.core.paths import ROOT, Workspace
 from utils.plan.steps import files, makers, steps_named
 
 
-def ensure_inputs(paths: Iterable[Path], workspace: Workspace, **request: object) -> None:
-    """Make what a template reads by running the steps before it, if a file is missing.
-
-    So a template that is opened alone in JupyterLab runs on a fresh checkout too. What is there
-    already is kept as it is, with whatever settings it was made; in a batch run all is there, and
-    this does nothing.
-
-    Parameters
-    ----------
-    paths : iterable of Path
-        Files the template reads.
-    workspace : Workspace
-    **request
-        Options of ``run_all.py``, e.g. ``steps="0 1"``, ``datasets="digits"``, ``seeds=0``.
-    """
-    missing = [path for path in paths if not path.exists()]
-    if not missing:
-        return
-    options: list[str] = []
-    for name, values in request.items():
-        options += [f"--{name}", *str(values).split()]
-    _make(map(workspace.relative, missing), workspace, options)
-
-
 def prepare(step: str, workspace: Workspace, **parameters: object) -> None:
     """Make what a template reads by running the steps before it, if a file is missing.
 
     So a template that is opened alone in JupyterLab runs on a fresh checkout too. Existing files
-    are kept, whatever settings made them. In a batch run no file is missing, and this does nothing.
+    are kept, whatever settings made them. In a batch run no file is missing, and nothing runs.
 
     Parameters
     ----------
@@ -59,32 +35,32 @@ def prepare(step: str, workspace: Workspace, **parameters: object) -> None:
         If a step before it fails; the message is the last line of ``run_all.py``.
     """
     (own,) = steps_named([step])
-    missing = [p for p in files(own, workspace, parameters).reads if not workspace.expand([p])]
-    if not missing:
-        return
-    options = ["--steps", *(maker.id for maker in makers(own))]
-    for name, value in parameters.items():
-        values = [str(v) for v in (value if isinstance(value, list) else [value])]
-        option = f"--{name.removesuffix('s')}s"
-        if name == "variants":
-            option, values = "--vary", [variant.replace("-", "=", 1) for variant in values]
-        options += [option, *values]
-    _make(missing, workspace, options)
+    wanted = files(own, workspace, parameters).reads
+    if missing := [pattern for pattern in wanted if not workspace.expand([pattern])]:
+        print(f"missing: {', '.join(missing)}; running the steps that make it: a minute or two")
+        options = ["--trust-existing", f"--workspace={workspace.root}"]
+        options += ["--steps", *(maker.id for maker in makers(own))]
+        for name, value in parameters.items():
+            values = [str(v) for v in (value if isinstance(value, list) else [value])]
+            option = f"--{name.removesuffix('s')}s"
+            if name == "variants":
+                option, values = "--vary", [variant.replace("-", "=", 1) for variant in values]
+            options += [option, *values]
+        command = [sys.executable, str(ROOT / "run_all.py"), *options]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if result.returncode:
+            printed = (result.stderr or result.stdout).strip().splitlines()
+            raise RuntimeError(printed[-1] if printed else f"{' '.join(command)} failed")
 
 
-def _make(missing: Iterable[str], workspace: Workspace, options: Iterable[str]) -> None:
-    """Run steps of ``run_all.py`` whose files are missing."""
-    print(f"missing: {', '.join(missing)}; running the steps that make it: a minute or two")
-    options = ["--trust-existing", f"--workspace={workspace.root}", *options]
-    command = [sys.executable, str(ROOT / "run_all.py"), *options]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if result.returncode:
-        said = (result.stderr or result.stdout).strip().splitlines()
-        raise RuntimeError(said[-1] if said else f"{' '.join(command)} failed")
+def show_whole_tables() -> None:
+    """Show every row of a table and every cell whole, however many and long they are."""
+    pd.set_option("display.max_rows", None)
+    pd.set_option("display.max_colwidth", None)
 
 
 def files_written(workspace: Workspace, paths: Iterable[Path]) -> pd.DataFrame:
     """A table of files a template wrote: name from the workspace's root, size in KB."""
-    pd.set_option("display.max_colwidth", None)  # the end of a name matters most
+    show_whole_tables()  # the end of a name matters most
     rows = [(workspace.relative(p), round(p.stat().st_size / 1024, 1)) for p in sorted(set(paths))]
     return pd.DataFrame(rows, columns=["file", "KB"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,17 @@ import numpy as np
 
 from utils.attacks.arguments import at_least, checked
 from utils.attacks.registry import ATTACKS
-from utils.core.files import atomic
+from utils.core.files import atomic, write_csv
 from utils.core.seeds import rng
+from utils.data.arrays import SPLITS, Splits
 from utils.networks.activations import predict
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
+
+
+_ORDERS = {"Linf": np.inf, "L2": 2, "L1": 1}
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,15 @@ class Adversarials:
         for name, array in arrays.items():
             with atomic(Path(folder) / f"{name}_adv_{split}.npy") as path:
                 np.save(path, array)
+
+    def norms(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """By attack: how large its changes of `images` are, in the attack's own norm."""
+        found = {}
+        for attack in dict.fromkeys(self.attack.tolist()):
+            own = self.attack == attack
+            change = (self.images[own] - images[self.source[own]]).reshape(own.sum(), -1)
+            found[attack] = np.linalg.norm(change, _ORDERS[ATTACKS[attack].norm], axis=1)
+        return found
 
 
 def make_adversarials(
@@ -185,3 +198,83 @@ def attack_summary(
             }
         )
     return pd.DataFrame(rows)
+
+
+def make_splits(
+    model: keras.Model,
+    data: Splits,
+    attacks: Sequence[str],
+    n: int = 0,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda text: None,
+    **options: Any,
+) -> tuple[dict[str, Adversarials], pd.DataFrame]:
+    """Make adversarial inputs of every split, each from a random stream of its own.
+
+    Parameters
+    ----------
+    model, attacks, seed, **options
+        See `make_adversarials`.
+    data : Splits
+    n : int, default=0
+        Adversarial inputs a split, at most as many as it has images; 0: as many as there are test
+        images.
+    progress : callable, optional
+        Called with a short line of text after each split.
+
+    Returns
+    -------
+    made : dict of str to Adversarials
+        By split.
+    summary : DataFrame
+        `attack_summary` of all splits, with a column ``split``.
+    """
+    import pandas as pd
+
+    n = n or min(len(data.y_test), len(data.y_train))
+    made, summaries = {}, []
+    for stream, split in enumerate(SPLITS):
+        x, y = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
+        own = min(n, len(y))
+        made[split] = make_adversarials(model, x, y, attacks, own, seed, stream=stream, **options)
+        summaries.append(attack_summary(model, x, made[split]).assign(split=split))
+        fooled = f"{made[split].success.mean():.0%} fool the model"
+        progress(f"{split}: {own:,} adversarial inputs, {fooled}")
+    return made, pd.concat(summaries, ignore_index=True)
+
+
+def save_splits(
+    folder: str | Path, made: Mapping[str, Adversarials], summary: pd.DataFrame
+) -> None:
+    """Write what `make_splits` gave: arrays of every split, and ``attacks.csv``."""
+    for split, adversarials in made.items():
+        adversarials.save(folder, split)
+    write_csv(Path(folder) / "attacks.csv", summary)
+
+
+def counts(made: Mapping[str, Adversarials]) -> pd.DataFrame:
+    """A row a split: its inputs, the different images they are made from, and their range."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "inputs": {split: len(a.labels) for split, a in made.items()},
+            "different images": {split: len(np.unique(a.source)) for split, a in made.items()},
+            "in 0..1": {s: 0 <= a.images.min() and a.images.max() <= 1 for s, a in made.items()},
+        }
+    )
+
+
+def in_words(summary: pd.DataFrame) -> str:
+    """The announcement of the page: accuracy on clean and adversarial test inputs."""
+    test = summary[summary["split"] == "test"]
+    clean, adversarial = (
+        np.average(test[f"accuracy_{kind}"], weights=test["n"]) for kind in ("clean", "adversarial")
+    )
+    text = f"accuracy on adversarial test inputs {adversarial:.3f}, clean {clean:.3f}"
+    if summary["success_rate"].max() < 0.05:
+        text += (
+            "; the attacks hardly fool this network, so retraining has little to gain: take a "
+            "larger epsilon or other attacks"
+        )
+    return text

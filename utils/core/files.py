@@ -11,6 +11,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -63,6 +67,12 @@ def write_json(path: str | Path, content: object) -> None:
     """Write `content` as readable JSON, whole or not at all."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def write_csv(path: str | Path, table: pd.DataFrame) -> None:
+    """Write `table` without its index, whole or not at all."""
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
 
 
 def read_json(path: str | Path) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +96,12 @@ class Workspace:
         """The results table of a configuration, or that of a part of its metrics."""
         name = "_".join(filter(None, (dataset, f"c{configuration}", part, "results.csv")))
         return self.reports(dataset, seed) / name
+
+    def results_of(
+        self, datasets: Iterable[str], seeds: Iterable[int], configurations: Iterable[int]
+    ) -> list[Path]:
+        """The results tables of several data sets, seeds and configurations."""
+        return [self.results(*cell) for cell in product(datasets, seeds, configurations)]
 
     def fresh_attack(self, dataset: str, seed: int, configuration: int) -> Path:
         """Accuracies of a configuration's chosen networks under a fresh attack."""

@@ -22,7 +22,7 @@ from utils.data.raw.arrays import Arrays, from_parts
 from utils.data.raw.base import Broken, Options, Raw, Shape, Tell
 from utils.data.raw.downloads import DOWNLOADS, fetch
 from utils.data.raw.folders import NONE
-from utils.data.raw.layout import in_order
+from utils.data.raw.layout import ordered_classes
 from utils.data.raw.sources import locate, open_raw
 from utils.data.splitting import Plan, Shares, plan_split, understood
 
@@ -169,7 +169,7 @@ def read_raw(
     tell : callable
         Gets lines of progress of a download.
     class_order : str, default="number"
-        How folders of classes are numbered; see `utils.data.raw.layout.in_order`.
+        How folders of classes are numbered; see `utils.data.raw.layout.ordered_classes`.
     leave_out : sequence of str, default=()
         Names of folders and files that are left out; "none" takes all as they are, where a name
         such as ``masks`` would be left out or doubted.
@@ -227,7 +227,7 @@ def _class_names(entry: Dataset, found: Raw, path: Path) -> list[str]:
         )
     if not all(name.isdecimal() for name in found.class_names):
         return found.class_names
-    names = dict(zip(in_order(found.class_names), entry.class_names, strict=True))
+    names = dict(zip(ordered_classes(found.class_names), entry.class_names, strict=True))
     return [names[number] for number in found.class_names]
 
 

@@ -117,14 +117,14 @@ def lsa(
                 shrunk.append(label)
             scores[rows] = -kde.log_density(traces[rows])
     if shrunk:
-        notes.append(f"covariance singular, shrunk: class {_listed(shrunk)}")
+        notes.append(f"covariance singular, shrunk: class {_some_classes(shrunk)}")
     if without_kde:
         kde = fit_kde(train_traces)
         rows = np.isin(classes, without_kde)
         scores[rows] = -kde.log_density(traces[rows])
         notes.append(
             "fewer than two different training traces, scored under the density of all training "
-            f"traces: class {_listed(without_kde)} ({np.count_nonzero(rows)} inputs)"
+            f"traces: class {_some_classes(without_kde)} ({np.count_nonzero(rows)} inputs)"
         )
     return scores
 
@@ -221,7 +221,7 @@ def dsa(
     start[alone], stop[alone] = 0, n_train
     if alone.any():
         notes.append(
-            f"{np.count_nonzero(alone)} inputs of class {_listed(np.unique(classes[alone]))} "
+            f"{np.count_nonzero(alone)} inputs of class {_some_classes(np.unique(classes[alone]))} "
             "compared with all classes (no other training trace of their class)"
         )
 
@@ -272,6 +272,6 @@ def _check(
     return train_traces, train_classes, traces, check_classes(classes, len(traces))
 
 
-def _listed(labels: list[int] | np.ndarray, most: int = 10) -> str:
+def _some_classes(labels: list[int] | np.ndarray, most: int = 10) -> str:
     shown = ", ".join(str(label) for label in labels[:most])
     return shown + (f" and {len(labels) - most} more" if len(labels) > most else "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from utils.networks.ends import gives_probabilities, kept
-from utils.networks.graph import Place, core, listed, places, single_output, tail
+from utils.networks.graph import Place, core, layer_names, places, single_output, tail
 
 if TYPE_CHECKING:
     import keras
@@ -106,7 +106,7 @@ def traced(model: keras.Model, layer: str) -> tuple[Place, Any]:
             inner = [name for name in found if name.endswith(f"/{layer}")]
             hint = f"; do you mean {inner[0]!r}?" if len(inner) == 1 else ""
             raise ValueError(
-                f"layer: the model has no layer {layer!r}{hint}; it has {listed(found)}"
+                f"layer: the model has no layer {layer!r}{hint}; it has {layer_names(found)}"
             )
         return found[layer], found[layer].tensor
     for place in tail(model):
@@ -119,7 +119,7 @@ def traced(model: keras.Model, layer: str) -> tuple[Place, Any]:
             break
     raise ValueError(
         "layer: the model does not end in a dense layer, so name the layer to trace: "
-        f"{listed(found)}"
+        f"{layer_names(found)}"
     )
 
 

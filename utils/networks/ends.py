@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from utils.core.seeds import rng
-from utils.networks.graph import Place, core, listed, places, single_output, tail
+from utils.networks.graph import Place, core, layer_names, places, single_output, tail
 
 if TYPE_CHECKING:
     import keras
@@ -197,7 +197,7 @@ def _behind(model: keras.Model, softmax: Place) -> str:
         if place.name == softmax.name:
             break
         names.append(place.name)
-    return listed(names[::-1])
+    return layer_names(names[::-1])
 
 
 def _before(softmax: Place) -> Callable[[Any], Any] | None:
@@ -272,14 +272,14 @@ def _check_logits(
         if (activation := _activation(last)) in _activations():
             raise ValueError(
                 "model: expected a classifier that ends in soft-max, or in logits, got "
-                f"{named} with {activation}; its layers: {listed(places(model))}"
+                f"{named} with {activation}; its layers: {layer_names(places(model))}"
             )
     if not weights and (shares or (outputs.min() >= 0 and outputs.max() <= 1)):
         raise ValueError(
             f"model: expected probabilities or logits, got numbers from {outputs.min():.3g} to "
             f"{outputs.max():.3g} whose rows add up to {outputs[0].sum():.4g}, from {named}; end "
             f"in a soft-max, or leave out what follows the logits; its layers: "
-            f"{listed(places(model))}"
+            f"{layer_names(places(model))}"
         )
 
 

@@ -180,7 +180,7 @@ def layers_within(layer: Any) -> list:
     return list(layer._flatten_layers(include_self=True, recursive=True))
 
 
-def listed(names: list[str] | dict[str, Any]) -> str:
+def layer_names(names: list[str] | dict[str, Any]) -> str:
     """Names of layers for a message; of very many the middle is left out."""
     names = list(names)
     if len(names) > _SHOWN:

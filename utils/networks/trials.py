@@ -18,7 +18,7 @@ import pandas as pd
 from utils.core.seeds import rng
 from utils.data.raw.base import Raw, Shape, Tell
 from utils.data.raw.images import RESIZES
-from utils.data.raw.layout import in_order
+from utils.data.raw.layout import ordered_classes
 from utils.data.splitting import Plan
 from utils.networks.activations import predict
 from utils.networks.conventions import COLOR_ORDERS, PIXEL_RANGES, Convention, in_front, shown
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 N_IMAGES = 300
 """At most so many training images are shown to the network, once for each convention."""
-ALPHA = 0.001
+LEVEL = 0.001
 """Level of significance of a convention that is clearly better."""
 LEAST_GAIN = 0.02
 """A convention that gains less accuracy than this is not clearly better, however sure."""
@@ -87,7 +87,7 @@ class Trial(NamedTuple):
             self._p_value(one, other),
             binomtest(mine.sum(), len(mine), self.guessing, "greater").pvalue,
         )
-        return bool(p * (len(self.right) - 1) < ALPHA)
+        return bool(p * (len(self.right) - 1) < LEVEL)
 
     def _p_value(self, one: Convention, other: Convention) -> float:
         """Of McNemar's exact test, one-sided: is `one` right more often than `other`?"""
@@ -202,13 +202,13 @@ def orders_of(class_folders: Sequence[str], n_classes: int) -> dict[str, list[in
     Returns
     -------
     dict of str to list of int
-        Its name (see `utils.data.raw.layout.in_order`) and, for each number that a network trained
-        in it gives, the label here.
+        Its name (see `utils.data.raw.layout.ordered_classes`) and, for each number that a network
+        trained in it gives, the label here.
     """
     if not class_folders:
         return {"number": list(range(n_classes))}
     present = list(class_folders)
-    found = {name: in_order(present, name) for name in ("number", "text")}
+    found = {name: ordered_classes(present, name) for name in ("number", "text")}
     name = next((name for name, order in found.items() if order == present), ",".join(present))
     orders = {name: present} | {n: o for n, o in found.items() if o != present}
     return {name: [present.index(folder) for folder in order] for name, order in orders.items()}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from utils.plotting.fonts import class_labels
 from utils.plotting.images import show_image
-from utils.plotting.style import ADVERSARIAL, BLUE, MUTED, REFERENCE, WIDTH, in_order, styled
+from utils.plotting.style import ADVERSARIAL, BLUE, MUTED, REFERENCE, WIDTH, palette_order, styled
 from utils.statistics.wording import metric_name
 
 _BINS = 26
@@ -150,7 +150,7 @@ def fresh_accuracy(table: pd.DataFrame) -> Figure:
     """
     datasets = list(dict.fromkeys(table["dataset"]))
     configurations = sorted(table["configuration"].unique())
-    metrics = ["original", *in_order(set(table["metric"]) - {"original"})]
+    metrics = ["original", *palette_order(set(table["metric"]) - {"original"})]
     looks = {
         "accuracy_fixed": ("fixed inputs, all attacks", MUTED),
         "accuracy_fixed_linf": ("fixed inputs within the same budget", BLUE),

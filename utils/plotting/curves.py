@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from utils.plotting.style import REFERENCE, WIDTH, in_order, metric_style, styled
+from utils.plotting.style import REFERENCE, WIDTH, metric_style, palette_order, styled
 from utils.retraining.selection import chosen_points
 from utils.statistics.summaries import mean_interval
 from utils.statistics.wording import metric_name
@@ -73,7 +73,7 @@ def retraining_curves(
         raise ValueError(f"results: expected columns {missing}, got {list(results.columns)}")
     figure, axis = plt.subplots(figsize=(WIDTH, 4.2))
     lower_is_better = "loss" in quantity
-    for metric in in_order(results["metric"]):
+    for metric in palette_order(results["metric"]):
         curve = _mean_curve(results[results["metric"] == metric], quantity, x)
         curve = curve.dropna(subset="mean")
         if curve.empty:
@@ -140,7 +140,7 @@ def all_curves(
         for axis, configuration in zip(row, configurations, strict=True):
             chosen = (results["dataset"] == dataset) & (results["configuration"] == configuration)
             part = results[chosen]
-            for metric in in_order(part["metric"]):
+            for metric in palette_order(part["metric"]):
                 curve = _mean_curve(part[part["metric"] == metric], quantity, "n_inputs")
                 _draw(axis, curve, metric, metric_name(metric))
             original = part.loc[part["point"] == 0, quantity].mean()
@@ -198,7 +198,7 @@ def resource_curves(results: pd.DataFrame) -> Figure:
     for axis in axes.flat[len(costs) :]:
         axis.axis("off")
     for axis, cost in zip(axes.flat, costs, strict=False):
-        for metric in in_order(results["metric"]):
+        for metric in palette_order(results["metric"]):
             curve = _mean_curve(results[results["metric"] == metric], cost, "n_inputs")
             if cost == "energy_kwh":  # small runs need readable numbers
                 curve[["mean", "half_width"]] *= 1000

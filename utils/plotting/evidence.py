@@ -11,9 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from utils.plotting.style import MUTED, REFERENCE, WIDTH, in_order, metric_style, styled
-from utils.statistics.significance import ALPHA, Pairs, Ranking, metric_blocks
-from utils.statistics.wording import metric_name
+from utils.plotting.style import MUTED, REFERENCE, WIDTH, metric_style, palette_order, styled
+from utils.statistics.pairs import Pairs
+from utils.statistics.ranking import Ranking
+from utils.statistics.significance import ALPHA, metric_blocks
+from utils.statistics.wording import metric_name, p_value
 
 
 @styled
@@ -23,7 +25,7 @@ def critical_differences(rankings: Mapping[str, Ranking]) -> Figure:
     Parameters
     ----------
     rankings : mapping of str to Ranking
-        Title -> what `utils.statistics.significance.rank_tests` found; treatments are metrics or
+        Title -> what `utils.statistics.ranking.rank_tests` found; treatments are metrics or
         configurations.
 
     Notes
@@ -43,7 +45,7 @@ def critical_differences(rankings: Mapping[str, Ranking]) -> Figure:
     for axis, (title, ranking) in zip(axes[:, 0], rankings.items(), strict=True):
         _draw_ranks(axis, ranking)
         tested = (
-            f"Friedman, Holm: p {'< 0.001' if ranking.p < 0.001 else f'= {ranking.p:.3f}'}"
+            f"Friedman, Holm: {p_value(ranking.p)}"
             if ranking.tested
             else f"no test: it needs {max(ranking.needed, 3)} blocks and three to compare"
         )
@@ -123,7 +125,7 @@ def differences_to_random(runs: pd.DataFrame, pairs: Pairs) -> Figure:
     runs : DataFrame
         What `utils.statistics.summaries.summarise_runs` returns, with random among the metrics.
     pairs : Pairs
-        What `utils.statistics.significance.compare_pairs` found in them.
+        What `utils.statistics.pairs.compare_pairs` found in them.
 
     Notes
     -----
@@ -133,7 +135,7 @@ def differences_to_random(runs: pd.DataFrame, pairs: Pairs) -> Figure:
     the row of what is tested.
     """
     configurations = sorted(runs["configuration"].unique())
-    metrics = in_order(pairs.metrics["first"])
+    metrics = palette_order(pairs.metrics["first"])
     rows = list(dict.fromkeys(runs["dataset"]))
     rows += ["all data sets"] if len(rows) > 1 else []
     figure, axes = plt.subplots(

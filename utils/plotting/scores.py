@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import rankdata
 
 from utils.plotting.images import show_image
-from utils.plotting.style import ADVERSARIAL, CLEAN, MUTED, WIDTH, in_order, styled
+from utils.plotting.style import ADVERSARIAL, CLEAN, MUTED, WIDTH, palette_order, styled
 from utils.statistics.wording import metric_name
 
 _BINS = 40
@@ -34,7 +34,7 @@ def score_distributions(scores: Mapping[str, np.ndarray], n_train: int) -> Figur
     0.5 and 99.5 % quantiles, and the panel says how many inputs lie beyond (they are counted in
     the outermost bars). Shares are on a logarithmic axis: scores often pile up at one value.
     """
-    ids = in_order(scores)
+    ids = palette_order(scores)
     columns = min(3, len(ids))
     rows = -(-len(ids) // columns)
     figure, axes = plt.subplots(
@@ -94,7 +94,7 @@ def rank_correlation(scores: Mapping[str, np.ndarray]) -> Figure:
     scores : mapping of str to ndarray of shape (n,)
         Metric id -> scores. A metric with equal scores everywhere has no ranks: shown as "–".
     """
-    ids = in_order(scores)
+    ids = palette_order(scores)
     ranks = np.array([rankdata(scores[metric]) for metric in ids])
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.atleast_2d(np.corrcoef(ranks))
@@ -124,7 +124,7 @@ def rank_correlation(scores: Mapping[str, np.ndarray]) -> Figure:
 def first_picks(
     images: np.ndarray,
     scores: Mapping[str, np.ndarray],
-    is_adversarial: np.ndarray,
+    n_train: int,
     k: int = 10,
     orders: Mapping[str, np.ndarray] | None = None,
 ) -> Figure:
@@ -133,18 +133,18 @@ def first_picks(
     Parameters
     ----------
     images : ndarray of shape (n, h, w, c), in [0, 1]
-        Training and adversarial inputs, as scored.
+        Training inputs, then adversarial ones, as scored. The latter get a vermillion frame.
     scores : mapping of str to ndarray of shape (n,)
         Metric id -> scores; higher = retrain first.
-    is_adversarial : ndarray of shape (n,), dtype=bool
-        Adversarial inputs get a vermillion frame.
+    n_train : int
+        Number of training inputs.
     k : int, default=10
         Inputs a metric.
     orders : mapping of str to ndarray of int, optional
         Metric id -> the order in fact retrained on, first input first. Without it, ties are
         shown in the order of the file.
     """
-    ids = in_order(scores)
+    ids = palette_order(scores)
     k = min(k, len(images))
     figure, axes = plt.subplots(
         len(ids),
@@ -158,7 +158,7 @@ def first_picks(
         order = np.argsort(-values, kind="stable") if orders is None else orders[metric]
         for axis, index in zip(row, order[:k], strict=True):
             show_image(axis, images[index])
-            adversarial = bool(is_adversarial[index])
+            adversarial = index >= n_train
             axis.spines[:].set(
                 visible=True,
                 color=ADVERSARIAL if adversarial else MUTED,

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from utils.plotting.style import MUTED, REFERENCE, WIDTH, in_order, metric_style, styled
+from utils.plotting.style import MUTED, REFERENCE, WIDTH, metric_style, palette_order, styled
 from utils.statistics.summaries import mean_interval
 from utils.statistics.wording import metric_name
 
@@ -66,7 +66,7 @@ def _panel(axis: Axes, runs: pd.DataFrame, to_random: bool) -> None:
     if to_random:
         table = table.sub(table["random"], axis=0).drop(columns="random")
         axis.axhline(0, label="random", **_line("random"))
-    metrics = in_order(table.columns)
+    metrics = palette_order(table.columns)
     for metric, shift in zip(metrics, np.linspace(-0.12, 0.12, len(metrics)), strict=True):
         found = [mean_interval(table.loc[value, metric]) for value in values]
         means, half_widths = map(np.array, zip(*found, strict=True))

@@ -75,7 +75,7 @@ def metric_style(metric: str) -> dict[str, Any]:
     return {"color": colour, "marker": marker, "linestyle": "--" if metric == "random" else "-"}
 
 
-def in_order(metrics: Iterable[str]) -> list[str]:
+def palette_order(metrics: Iterable[str]) -> list[str]:
     """Put metric ids in the fixed order of the palette, then the alphabet, each once."""
     known = list(METRIC_STYLES)
     return sorted(set(metrics), key=lambda m: (known.index(m) if m in known else len(known), m))
@@ -137,3 +137,30 @@ def save_figure(figure: Figure, folder: str | Path, name: str) -> list[Path]:
             with atomic(path) as temporary:
                 figure.savefig(temporary, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
     return paths
+
+
+class Figures:
+    """The figures of a page, shown and saved. Those of an earlier run are removed first.
+
+    Parameters
+    ----------
+    folder : str or Path
+    page : str
+        Start of the files' names, such as ``"digits_c2"``.
+
+    Attributes
+    ----------
+    files : list of Path
+        Files written so far.
+    """
+
+    def __init__(self, folder: str | Path, page: str) -> None:
+        self.folder, self.page = Path(folder), page
+        self.files: list[Path] = []
+        for old in self.folder.glob(f"{page}_*"):
+            old.unlink()
+
+    def show(self, figure: Figure, name: str) -> None:
+        """Save a figure as ``<page>_<name>``, see `save_figure`, and show it."""
+        self.files += save_figure(figure, self.folder, f"{self.page}_{name}")
+        plt.show()

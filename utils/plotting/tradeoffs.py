@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from utils.plotting.style import MUTED, REFERENCE, WIDTH, in_order, metric_style, styled
+from utils.plotting.style import MUTED, REFERENCE, WIDTH, metric_style, palette_order, styled
 from utils.statistics.advice import unbeaten
 from utils.statistics.wording import metric_name
 
@@ -45,7 +45,7 @@ def comparison(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figu
     """
     datasets = list(dict.fromkeys(summary["dataset"]))
     configurations = sorted(summary["configuration"].unique())
-    metrics = in_order(summary["metric"])
+    metrics = palette_order(summary["metric"])
     offsets = dict(zip(metrics, np.linspace(-0.36, 0.36, len(metrics) + 2)[1:-1], strict=True))
     quantities = {accuracy: _ACCURACIES.get(accuracy, accuracy)} | _COSTS
     height = 0.9 + len(datasets) * (0.5 + 0.12 * len(metrics) * len(configurations))
@@ -138,7 +138,7 @@ def pareto(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figure:
             title=f"{dataset} (original model: {part['original_accuracy'].iloc[0]:.3f})",
             ylabel="accuracy",
         )
-    handles = [_handle(metric) for metric in in_order(summary["metric"])]
+    handles = [_handle(metric) for metric in palette_order(summary["metric"])]
     handles.append(
         Line2D(
             [],

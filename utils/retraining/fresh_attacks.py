@@ -17,6 +17,7 @@ Defenses to Adversarial Examples", ICML 2018, arXiv:1802.00420.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -28,9 +29,8 @@ import pandas as pd
 
 from utils.attacks.norm_ball import pgd
 from utils.attacks.registry import ATTACKS
-from utils.core.files import atomic
+from utils.core.files import write_csv
 from utils.core.paths import Workspace
-from utils.core.seeds import rng
 from utils.data.arrays import SPLITS
 from utils.networks.activations import predict
 from utils.networks.copying import agree, copy_of, require_same
@@ -60,11 +60,8 @@ COLUMNS = [
 """`n_inputs`: retraining inputs; `n_attacked`: images attacked, and all accuracies are of these:
 as they are, as the adversarial test set has them, of that the ones made within the fresh attack's
 norm and budget (NaN if there are none), and under the fresh attack. `OUTCOMES` (see
-`utils.retraining.outcomes`) tell which images are right on the fixed inputs and under the fresh
-attack, and which fixed inputs are within the budget: what an interval takes."""
-
-DRAWS = 1000
-"""Samples of a bootstrap."""
+`utils.retraining.outcomes`) are the images classified right on the fixed inputs and under the fresh
+attack, and the fixed inputs within the budget: what an interval takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,15 +272,17 @@ def fresh_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
     for right, accuracy in (("right_fixed", "accuracy_fixed"), ("right_fresh", "accuracy_fresh")):
         found = np.array([unpack(text).mean() for text in table[right]])
         if not np.allclose(found, table[accuracy], atol=1e-9):
-            raise ValueError(f"fresh attacks: {accuracy} is not what {right} tells")
+            raise ValueError(f"fresh attacks: {accuracy} does not match {right}")
     return table[COLUMNS]
+
+
+_NONE = pd.DataFrame(columns=COLUMNS)
 
 
 def write_fresh(path: str | Path, rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
     """Write `fresh_table` of `rows` as CSV, whole or not at all, and return it."""
     table = fresh_table(rows)
-    with atomic(path) as temporary:
-        table.to_csv(temporary, index=False)
+    write_csv(path, table)
     return table
 
 
@@ -293,7 +292,7 @@ def read_fresh(paths: Iterable[str | Path], results: pd.DataFrame) -> pd.DataFra
     Parameters
     ----------
     paths : iterable of path
-        At least one.
+        Those that do not exist are left out: not every network needs to be attacked.
     results : DataFrame
         The results tables that the attacked networks belong to.
 
@@ -304,7 +303,7 @@ def read_fresh(paths: Iterable[str | Path], results: pd.DataFrame) -> pd.DataFra
     """
     chosen = chosen_points(results)[[*KEY, "accuracy_adversarial"]]
     tables = []
-    for path in paths:
+    for path in filter(os.path.exists, paths):
         try:
             table = fresh_table(read_csv(path, ["dataset", "metric", *OUTCOMES]))
         except ValueError as error:
@@ -314,108 +313,4 @@ def read_fresh(paths: Iterable[str | Path], results: pd.DataFrame) -> pd.DataFra
             if not agree(row.accuracy_fixed, row.accuracy_adversarial, row.n_attacked):
                 raise ValueError(f"{path}: not of the present results; run step 4.2 again")
         tables.append(table)
-    return fresh_table(pd.concat(tables, ignore_index=True))
-
-
-def in_words(table: pd.DataFrame) -> str:
-    """A paragraph a data set and configuration: what a fresh attack leaves of the gain."""
-    parts = table.groupby(["dataset", "configuration"], sort=False)
-    return "\n\n".join(
-        f"{name}, configuration {number}: {_in_words(part)}" for (name, number), part in parts
-    )
-
-
-def _in_words(part: pd.DataFrame) -> str:
-    columns = ["accuracy_fixed", "accuracy_fixed_linf", "accuracy_fresh"]
-    means = part.groupby(part["metric"] != ORIGINAL)[columns].mean()
-    before, after = means.loc[False], means.loc[True]
-    whole, same, fresh = (f"from {before[c]:.3f} to {after[c]:.3f}" for c in columns)
-    comparable = not np.isnan(before["accuracy_fixed_linf"])
-    part_of_them = f", on those made within the same budget {same}" if comparable else ""
-    said = (
-        f"on the fixed inputs retraining takes accuracy {whole}{part_of_them}, under a fresh "
-        f"attack {fresh} (means of the chosen networks). "
-    )
-    left = gain_left(part)
-    if left.least_gain <= 0:
-        where = "those within the budget" if comparable else "the fixed inputs"
-        return said + f"There is no gain beyond chance on {where} that a fresh attack could take."
-    means_of = part[part["metric"] != ORIGINAL].groupby("metric", sort=False)["accuracy_fresh"]
-    best = means_of.mean()
-    where = " within the budget" if comparable else ""
-    return said + (
-        f"So {left.share:.0%} of the gain{where} is left (95 % interval {left.low:.0%} to "
-        f"{left.high:.0%}, over images): {_verdict(left.low, left.high)} The highest under a "
-        f"fresh attack is {best.max():.3f}, with {best.idxmax()}."
-    )
-
-
-@dataclass(frozen=True)
-class GainLeft:
-    """How much of the gain on fixed inputs is left under a fresh attack, as a share of 0..1.
-
-    `low` and `high` are its 95 % interval, `least_gain` the lower end of that of the gain itself:
-    where it is not above 0, no share means anything.
-    """
-
-    share: float
-    low: float
-    high: float
-    least_gain: float
-
-
-def gain_left(part: pd.DataFrame, draws: int = DRAWS) -> GainLeft:
-    """The gain under the fresh attack over that on fixed inputs of the same budget.
-
-    Gains are the mean accuracy of the chosen networks minus that of the original model. The
-    interval is that of a percentile bootstrap (Efron and Tibshirani 1993) over the images: each
-    draw takes as many images as there are, with replacement, and of an image all that was measured
-    on it, by all networks. The networks are fixed, so it tells what other test images would say of
-    these networks, not what other seeds or trainings would; seeds are drawn each for itself.
-
-    Parameters
-    ----------
-    part : DataFrame
-        Of `fresh_table`, of one data set and configuration. Where no input is within the budget,
-        all of the fixed inputs count.
-    draws : int
-    """
-    comparable = any(unpack(text).any() for text in part["within_budget"])
-    fresh, fixed = gains = np.zeros((2, draws + 1))  # the first as measured
-    runs = list(part.groupby("seed"))
-    for seed, run in runs:
-        is_original = run["metric"] == ORIGINAL
-        gained = [
-            np.mean([unpack(t) for t in run.loc[~is_original, column]], axis=0)
-            - unpack(run.loc[is_original, column].iloc[0])
-            for column in ("right_fresh", "right_fixed")
-        ]
-        n = len(gained[0])
-        counted = unpack(run["within_budget"].iloc[0]) if comparable else np.ones(n, bool)
-        values = np.stack([gained[0], gained[1] * counted, counted])
-        generator = rng(int(seed), "bootstrap")
-        for draw in range(draws + 1):
-            images = generator.integers(n, size=n) if draw else np.arange(n)
-            one, other, share = values @ np.bincount(images, minlength=n) / n
-            gains[:, draw] += one, other / share if share else 0
-    gains /= len(runs)
-    least_gain = float(np.quantile(fixed[1:], 0.025))
-    if fixed[0] <= 0 or least_gain <= 0:
-        return GainLeft(np.nan, np.nan, np.nan, min(least_gain, float(fixed[0])))
-    shares = np.clip(fresh / np.maximum(fixed, 1e-12), 0, 1)
-    low, high = np.quantile(shares[1:], [0.025, 0.975])
-    return GainLeft(float(shares[0]), float(low), float(high), least_gain)
-
-
-def _verdict(low: float, high: float) -> str:
-    """What the interval of the share allows to say."""
-    if high < 0.5:
-        return (
-            "most of what the networks have learned is what the fixed inputs look like, and does "
-            "not hold against an attacker who knows them."
-        )
-    if low >= 0.9:
-        return "what the fixed inputs show holds against an attacker who knows the networks, too."
-    if low >= 0.5:
-        return "the greater part holds against an attacker who knows the networks."
-    return "these images do not tell whether the greater part holds against who knows the networks."
+    return fresh_table(pd.concat(tables, ignore_index=True)) if tables else _NONE

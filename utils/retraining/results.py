@@ -68,7 +68,7 @@ def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
             f"results: columns missing: {', '.join(missing)}; a table of an earlier version is "
             "made anew by step 3-4.1"
         )
-    attacks = sorted(c for c in set(table.columns) - set(COLUMNS) if c.startswith("accuracy_"))
+    attacks = attack_columns(table)
     unknown = [c for c in table.columns if c not in COLUMNS and c not in attacks]
     if unknown:
         raise ValueError(f"results: unknown columns: {', '.join(map(str, unknown))}")
@@ -91,6 +91,11 @@ def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
         key = ", ".join(f"{name} {value}" for name, value in table.loc[twice, KEY].iloc[0].items())
         raise ValueError(f"results: {twice.sum()} rows occur twice, the first: {key}")
     return table
+
+
+def attack_columns(table: pd.DataFrame) -> list[str]:
+    """The columns ``accuracy_<attack>`` of a results table."""
+    return sorted(c for c in table if c.startswith("accuracy_") and c not in COLUMNS)
 
 
 def write_results(

@@ -157,28 +157,6 @@ def choose(points: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(order, ascending=[False, True, False], kind="stable")
 
 
-def chosen_in_words(results: pd.DataFrame) -> str:
-    """One line for what is recommended among some curves: the announcement of their page.
-
-    Parameters
-    ----------
-    results : DataFrame
-        The results table, of one data set.
-    """
-    pool = results.groupby(["dataset", "seed"])["n_inputs"].transform("max")
-    points = chosen_points(results.assign(share=results["n_inputs"] / pool))
-    pair = choose(points).index[0]
-    own, all_of_it = (
-        table.set_index(PAIR).loc[[pair], ["point", "n_inputs", "accuracy"]]
-        for table in (points, results)
-    )
-    before = all_of_it.loc[all_of_it["point"] == 0, "accuracy"].mean()
-    return (
-        f"accuracy {before:.3f} -> {own['accuracy'].mean():.3f}, recommended here: {pair[1]}, "
-        f"{own['n_inputs'].mean():,.0f} inputs"
-    )
-
-
 def _error(first: pd.Series, second: pd.Series) -> float:
     """Standard error of the mean difference of two pairs; outcomes by (dataset, seed)."""
     squares = []

@@ -63,6 +63,14 @@ def unbeaten(table: pd.DataFrame) -> np.ndarray:
     return pareto_front(table, maximise=["chosen_accuracy"], minimise=known)
 
 
+def with_front(summary: pd.DataFrame) -> pd.DataFrame:
+    """`summary` of several data sets with ``on_pareto_front``: `unbeaten` in its own data set."""
+    front = pd.Series(False, index=summary.index)
+    for _, part in summary.groupby("dataset"):
+        front[part.index] = unbeaten(part)
+    return summary.assign(on_pareto_front=front)
+
+
 def with_share(runs: pd.DataFrame) -> pd.DataFrame:
     """Runs of `summarise_runs` with ``share``: the chosen point's part of all inputs there are."""
     pool = runs.groupby(["dataset", "seed"])["final_n_inputs"].transform("max")

@@ -1,31 +1,19 @@
-"""The study's questions, answered one by one from the results, and what all of it comes to."""
+"""The study's questions, answered one by one from the results."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 import pandas as pd
 from scipy import stats
 
-from utils.retraining.selection import complete
-from utils.statistics.advice import recommend, unbeaten
-from utils.statistics.significance import (
-    ALPHA,
-    Pairs,
-    Ranking,
-    compare_pairs,
-    configuration_blocks,
-    metric_blocks,
-    rank_tests,
-)
-from utils.statistics.summaries import summarise_runs
+from utils.retraining.selection import PAIR, complete
+from utils.statistics.advice import unbeaten
+from utils.statistics.ranking import Ranking
+from utils.statistics.significance import ALPHA, configuration_blocks
+from utils.statistics.weighing import Evidence
 from utils.statistics.wording import (
+    and_list,
     configuration_name,
     energy,
-    in_words,
-    listed,
     metric_name,
     p_value,
     seconds,
@@ -35,70 +23,6 @@ UNCERTAINTY = ("deepgini", "softmax_entropy")
 """The metrics that the study recommends, with configuration 2."""
 SIZES_NEEDED = 5
 """Data sets that Kendall's exact test needs: 2 / n! < 0.05, for two of n! orders are extreme."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Every curve measured, every test made, and the recommendation.
-
-    Attributes
-    ----------
-    runs : DataFrame
-        Of `summarise_runs`.
-    metrics : dict of int to Ranking
-        By configuration: the metrics compared on the area under the curve over inputs.
-    configurations : Ranking
-        Compared on the accuracy at the chosen point, mean over the metrics.
-    pairs : Pairs
-        Each metric with random on the same area, and each two configurations.
-    choice : dict
-        Of `recommend`, over all data sets.
-    by_dataset : list of dict
-        Of `recommend`, for each data set alone.
-    """
-
-    runs: pd.DataFrame
-    metrics: dict[int, Ranking]
-    configurations: Ranking
-    pairs: Pairs
-    choice: dict[str, object]
-    by_dataset: list[dict[str, object]]
-
-    def of(self, configuration: int) -> pd.DataFrame:
-        """The tests against random of one configuration."""
-        tests = self.pairs.metrics
-        return tests[tests["configuration"] == configuration]
-
-    @property
-    def text(self) -> str:
-        """The recommendation in one paragraph."""
-        configuration = self.choice["configuration"]
-        effects = self.pairs.metric_effects
-        own = effects[effects["configuration"] == configuration]
-        return in_words(self.choice, self.metrics[configuration], self.of(configuration), own)
-
-
-def weigh(results: pd.DataFrame) -> Evidence:
-    """Measure, test and choose; the test inputs judge, validation inputs choose.
-
-    Parameters
-    ----------
-    results : DataFrame
-        The results table, of all data sets, configurations, metrics and seeds to compare.
-    """
-    runs = summarise_runs(results)
-    numbers = sorted(int(c) for c in runs["configuration"].unique())
-    tables: dict = {c: metric_blocks(runs, c) for c in numbers}
-    rankings = rank_tests({**tables, "configurations": configuration_blocks(runs)})
-    between = rankings.pop("configurations")
-    return Evidence(
-        runs,
-        rankings,
-        between,
-        compare_pairs(runs),
-        recommend(runs),
-        [recommend(part) for _, part in runs.groupby("dataset", sort=False)],
-    )
 
 
 def answers(evidence: Evidence) -> list[dict[str, str]]:
@@ -111,52 +35,6 @@ def answers(evidence: Evidence) -> list[dict[str, str]]:
         (what the study concludes) and ``verdict`` (whether these results agree).
     """
     return [_metric(evidence), _configuration(evidence), _cost(evidence), _size(evidence)]
-
-
-def as_record(evidence: Evidence) -> dict[str, object]:
-    """All of it as plain JSON: numbers that are not known are null."""
-    rankings = {f"metrics, configuration {c}": r for c, r in evidence.metrics.items()}
-    rankings["configurations"] = evidence.configurations
-    return _plain(
-        {
-            "text": evidence.text,
-            "recommendation": evidence.choice,
-            "choices": evidence.by_dataset,
-            "questions": answers(evidence),
-            "tests": {
-                "rankings": {
-                    name: {
-                        "mean_ranks": r.ranks.to_dict(),
-                        "blocks": r.blocks,
-                        "n": r.n,
-                        "needed": r.needed,
-                        "friedman": r.statistic,
-                        "p": r.p,
-                        "critical_difference": r.distance,
-                        "nemenyi": r.pairs.to_dict(),
-                    }
-                    for name, r in rankings.items()
-                },
-                "family": evidence.pairs.family,
-                "against_random": evidence.pairs.metrics.to_dict("records"),
-                "configurations": evidence.pairs.configurations.to_dict("records"),
-                "against_random_by_dataset": evidence.pairs.metric_effects.to_dict("records"),
-                "configurations_by_dataset": evidence.pairs.configuration_effects.to_dict(
-                    "records"
-                ),
-            },
-        }
-    )
-
-
-def _plain(value: Any) -> Any:
-    """Keys as text, NumPy's numbers as Python's, NaN as None."""
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def _metric(evidence: Evidence) -> dict[str, str]:
@@ -182,7 +60,7 @@ def _metric(evidence: Evidence) -> dict[str, str]:
     elif len(tested):
         clear = tested[tested["p_holm"] < ALPHA]
         answer += [
-            f"{side} than random order beyond chance: {listed(map(metric_name, names))}."
+            f"{side} than random order beyond chance: {and_list(map(metric_name, names))}."
             for side, names in (
                 ("Better", clear.loc[clear["difference"] > 0, "first"]),
                 ("Worse", clear.loc[clear["difference"] < 0, "first"]),
@@ -234,7 +112,7 @@ def _configuration(evidence: Evidence) -> dict[str, str]:
                 for _, row in own.iterrows()
             ]
             answer += (
-                f" Wilcoxon with Holm against configuration {listed(tests)} "
+                f" Wilcoxon with Holm against configuration {and_list(tests)} "
                 f"({own['blocks'].iloc[0]})."
             )
         if ranking.tested:
@@ -255,8 +133,8 @@ def _configuration(evidence: Evidence) -> dict[str, str]:
 def _cost(evidence: Evidence) -> dict[str, str]:
     """At what cost: the recommended retraining beside all inputs, and the Pareto front."""
     choice, everything = evidence.choice, evidence.choice["all_inputs"]
-    means = complete(evidence.runs).groupby(["dataset", *_PAIR], sort=False).mean(numeric_only=True)
-    means = means.groupby(level=_PAIR, sort=False).mean()
+    means = complete(evidence.runs).groupby(["dataset", *PAIR], sort=False).mean(numeric_only=True)
+    means = means.groupby(level=PAIR, sort=False).mean()
     front = [index for index, kept in zip(means.index, unbeaten(means), strict=True) if kept]
     studied = [pair for pair in means.index if pair[0] == 2 and pair[1] in UNCERTAINTY]
     on_front = [pair for pair in studied if pair in front]
@@ -269,7 +147,7 @@ def _cost(evidence: Evidence) -> dict[str, str]:
         f"{seconds(everything['seconds'])}{energy(everything['energy_kwh'])} for "
         f"{everything['accuracy']:.3f}. To find the point by trying every point of the curve takes "
         f"{seconds(searched)}. Not beaten in accuracy, time and energy together: "
-        f"{listed([f'{metric_name(m)} in configuration {c}' for c, m in front])}."
+        f"{and_list([f'{metric_name(m)} in configuration {c}' for c, m in front])}."
     )
     if not studied:
         verdict = "cannot tell: configuration 2 with an uncertainty metric was not run"
@@ -286,9 +164,6 @@ def _cost(evidence: Evidence) -> dict[str, str]:
         "study": "configuration 2 with uncertainty metrics, as it needs few inputs",
         "verdict": verdict,
     }
-
-
-_PAIR = ["configuration", "metric"]
 
 
 def _size(evidence: Evidence) -> dict[str, str]:
@@ -349,7 +224,7 @@ def _ranking_in_words(ranking: Ranking, name) -> str:
         return f"Ranked against each other, they do not differ beyond chance ({facts})."
     best = ranking.ranks.index[0]
     alike = ranking.alike(best)
-    others = f"not told from {listed(map(name, alike))}" if alike else "ahead of all others"
+    others = f"not told from {and_list(map(name, alike))}" if alike else "ahead of all others"
     return (
         f"Ranked against each other, they differ ({facts}); first is {name(best)}, {others} "
         "(Nemenyi, which compares all pairs at once and so sees less than a test of each)."

@@ -94,6 +94,22 @@ def _agreement(runs: pd.DataFrame, base: pd.DataFrame) -> float:
     return float(np.mean(taus))
 
 
+def table_for_people(table: pd.DataFrame) -> pd.DataFrame:
+    """`sensitivity_table` with short names."""
+    names = {"is_base": "run itself", "original_accuracy": "before", "kept_accuracy": "kept"}
+    return table.rename(columns=names).set_index(["dataset", "parameter", "value"]).round(3)
+
+
+def announcement(table: pd.DataFrame) -> str:
+    """One line for the page: in how many variants the recommendation stays."""
+    others = table[~table["is_base"]]
+    return (
+        f"{', '.join(table['dataset'].unique())}: the same recommendation in "
+        f"{others['same'].sum()} of {len(others)} variants; keeping to it loses at most "
+        f"{max(others['lost'].max(), 0):.3f}"
+    )
+
+
 def sensitivity_in_words(table: pd.DataFrame) -> str:
     """One line of Markdown for each data set and parameter of `sensitivity_table`."""
     lines = []

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from utils.retraining.selection import chosen_point, chosen_points, near
+from utils.retraining.selection import chosen_points, near
 
 KEYS = ["dataset", "configuration", "metric"]
 INTERVALS = [
@@ -96,9 +96,9 @@ def summarise_runs(results: pd.DataFrame) -> pd.DataFrame:
         highest = picks.loc[picks["val_accuracy"] == picks["val_accuracy"].max()].iloc[0]
         longest = runs.groupby("metric")["fit_seconds"].max().min()  # seconds that all curves have
         for metric, curve in runs.groupby("metric", sort=False):
-            first = curve.iloc[0]
-            keys = {name: first[name] for name in ("dataset", "configuration", "seed")}
-            rows.append({**keys, "metric": metric, **_measure(curve, highest, longest)})
+            chosen = picks[picks["metric"] == metric].iloc[0]
+            keys = {name: chosen[name] for name in [*KEYS, "seed"]}
+            rows.append(keys | _measure(curve, chosen, highest, longest))
     table = pd.DataFrame(rows)
     return table[[*KEYS, "seed", *(c for c in table if c not in [*KEYS, "seed"])]]
 
@@ -112,16 +112,16 @@ def _check_points(curve: pd.DataFrame, metric: str) -> None:
         )
 
 
-def _measure(curve: pd.DataFrame, highest: pd.Series, longest: float) -> dict[str, float | str]:
-    """Numbers of one curve, that is one metric, configuration and seed.
+def _measure(
+    curve: pd.DataFrame, chosen: pd.Series, highest: pd.Series, longest: float
+) -> dict[str, float | str]:
+    """Numbers of one curve, that is one metric, configuration and seed, and its `chosen` point.
 
     The point `highest` on validation and the `longest` common time are those of all metrics of its
     configuration.
     """
     curve = curve.sort_values("point", ignore_index=True)
     original, retrained = curve.iloc[0], curve.iloc[1:]
-    point = chosen_point(curve[["point", "val_accuracy"]].to_dict("records"))
-    chosen = curve[curve["point"] == point].iloc[0]
     picks = {  # idxmax takes the first of equals: the fewest inputs
         "best": retrained.loc[retrained["accuracy"].idxmax()],
         "chosen": chosen,

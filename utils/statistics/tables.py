@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from utils.statistics.summaries import against_random
 from utils.statistics.wording import metric_name, p_value, plus_minus
 
 
@@ -60,6 +61,37 @@ def spread_table(
     return pd.DataFrame(table).set_index([summary[name] for name in index])
 
 
+def summary_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
+    """The numbers to quote, a row a curve; see `spread_table`."""
+    return spread_table(summary, index, _QUOTED)
+
+
+_QUOTED = {
+    "original_accuracy": "before",
+    "chosen_accuracy": "chosen",
+    "chosen_n_inputs": "chosen inputs",
+    "best_accuracy": "best (study)",
+    "best_n_inputs": "best inputs",
+    "final_accuracy": "all inputs",
+    "area": "area, inputs",
+    "area_seconds": "area, seconds",
+    "clean_lost": "clean lost",
+}
+
+
+def configurations_table(summary: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy and cost of each configuration in each data set: means over the metrics."""
+    columns = ["original_accuracy", "chosen_accuracy", "best_accuracy", "final_accuracy"]
+    columns += ["total_seconds", "total_energy_kwh", "cpu_percent", "memory_peak_mb"]
+    return summary.groupby(["dataset", "configuration"])[columns].mean().round(4)
+
+
+def random_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Each metric of one configuration minus random, see `against_random`; empty columns go."""
+    table = against_random(runs).drop(columns=["dataset", "configuration"])
+    return table.set_index("metric").dropna(axis=1, how="all").round(3)
+
+
 def reach_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
     """What it takes to come near the configuration's highest accuracy, or ``not reached``.
 
@@ -102,7 +134,7 @@ def parts_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
 
 
 def pairs_table(tests: pd.DataFrame, name: Callable[[Any], str] = metric_name) -> pd.DataFrame:
-    """Differences of `pair_tests` for people.
+    """Differences of `utils.statistics.pairs.signed_rank_tests` for people.
 
     Effect size and p-values are left out where no pair was tested; then the head of the table says
     how many blocks there are and how many a test takes.

@@ -43,7 +43,7 @@ def arrange(
     names : list of str
         Paths of images, with forward slashes.
     class_order : str, default="number"
-        See `in_order`.
+        See `ordered_classes`.
     leave_out : collection of str, default=()
         Names of folders that are left out, at any depth; `NONE` takes all others as they are.
 
@@ -60,7 +60,7 @@ def arrange(
         for name in beside:
             del placed[name]
         reading.leave(beside, "that are masks of images beside them")
-    if len(classes := in_order({name for _, name in placed.values()}, class_order)) < 2:
+    if len(classes := ordered_classes({name for _, name in placed.values()}, class_order)) < 2:
         found = f"got only {classes[0]}" if classes else "got none"
         raise ValueError(f"expected folders of at least 2 classes with images, {found}")
     kept = sorted(placed)
@@ -282,7 +282,7 @@ def _without(level: Folder, name: str) -> Folder:
     return Folder(level.path, level.images, rest)
 
 
-def in_order(class_names: Iterable[str], class_order: str = "number") -> list[str]:
+def ordered_classes(class_names: Iterable[str], class_order: str = "number") -> list[str]:
     """Names of classes in the order of their numbers.
 
     Parameters

@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.core.text import listed
 from utils.data.raw.labels import Chosen, Columns, choose_labels, tells_parts
-from utils.data.raw.layout import Layout, in_order
+from utils.data.raw.layout import Layout, ordered_classes
 from utils.data.raw.names import IMAGE_SUFFIXES, part_of, words
 from utils.data.raw.rows import readings
 
@@ -46,7 +46,7 @@ def arrange_by_tables(
     names : list of str
         Paths of images.
     class_order : str
-        See `utils.data.raw.layout.in_order`.
+        See `utils.data.raw.layout.ordered_classes`.
     label_column : str, default=""
         The column with the labels; empty: found.
 
@@ -72,7 +72,7 @@ def arrange_by_tables(
         return None
     if not any(part == "train" for part, _ in placed.values()) or len({*placed.values()}) < 2:
         placed = {name: ("", label) for name, (_, label) in placed.items()}
-    classes = in_order({label for _, label in placed.values()}, class_order)
+    classes = ordered_classes({label for _, label in placed.values()}, class_order)
     if len(classes) < 2:
         got = f"got only {classes[0]}" if classes else "got none"
         where = listed(table.name for table, _ in read)

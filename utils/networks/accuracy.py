@@ -1,0 +1,68 @@
+"""How good the original network is, and the refusal of one that only guesses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from utils.data.arrays import SPLITS
+from utils.networks.activations import predict
+from utils.networks.trials import beyond_guessing
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from utils.data.arrays import Splits
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What `measure` found.
+
+    Attributes
+    ----------
+    shares : dict of str to float
+        By split: the share of its images that are classified right.
+    n_validation : int
+        Validation images.
+    guesses : bool
+        Whether the network is right about no more validation images than by chance; see
+        `utils.networks.trials.beyond_guessing`.
+    """
+
+    shares: dict[str, float]
+    n_validation: int
+    guesses: bool
+
+    def table(self) -> pd.DataFrame:
+        """A row a split."""
+        import pandas as pd
+
+        return pd.DataFrame({"accuracy": self.shares}).round(4)
+
+    def in_words(self, how_used: str = "") -> str:
+        """The announcement of the page; `how_used` tells how a network of one's own is used."""
+        doubt = ", no better than guessing" if self.guesses else ""
+        return f"test accuracy {self.shares['test']:.3f}{doubt}{how_used and f'; {how_used}'}"
+
+    def refuse_guessing(self, accept_weak: bool) -> None:
+        """ValueError if the network only guesses, unless that is accepted."""
+        if self.guesses and not accept_weak:
+            raise ValueError(
+                f"original model: {self.shares['val']:.3f} of {self.n_validation} validation "
+                "images are classified right, no more than by guessing; see which classes are "
+                "confused, train longer, or take another network; --set accept_weak=true goes on "
+                "all the same"
+            )
+
+
+def measure(model: keras.Model, data: Splits) -> Accuracy:
+    """Accuracy of a network on the images of every split."""
+    answers = {name: predict(model, getattr(data, f"x_{name}")).argmax(axis=1) for name in SPLITS}
+    right = {name: answers[name] == getattr(data, f"y_{name}") for name in SPLITS}
+    return Accuracy(
+        {name: float(right[name].mean()) for name in SPLITS},
+        len(data.y_val),
+        not beyond_guessing(data.y_val, answers["val"]),
+    )

@@ -1,0 +1,56 @@
+"""All of the evidence as plain JSON: what ``recommendation.json`` holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from utils.statistics.answers import answers
+from utils.statistics.weighing import Evidence
+
+
+def as_record(evidence: Evidence) -> dict[str, object]:
+    """All of it as plain JSON: numbers that are not known are null."""
+    rankings = {f"metrics, configuration {c}": r for c, r in evidence.metrics.items()}
+    rankings["configurations"] = evidence.configurations
+    return _plain(
+        {
+            "text": evidence.text,
+            "recommendation": evidence.choice,
+            "choices": evidence.by_dataset,
+            "questions": answers(evidence),
+            "tests": {
+                "rankings": {
+                    name: {
+                        "mean_ranks": r.ranks.to_dict(),
+                        "blocks": r.blocks,
+                        "n": r.n,
+                        "needed": r.needed,
+                        "friedman": r.statistic,
+                        "p": r.p,
+                        "critical_difference": r.distance,
+                        "nemenyi": r.pairs.to_dict(),
+                    }
+                    for name, r in rankings.items()
+                },
+                "family": evidence.pairs.family,
+                "against_random": evidence.pairs.metrics.to_dict("records"),
+                "configurations": evidence.pairs.configurations.to_dict("records"),
+                "against_random_by_dataset": evidence.pairs.metric_effects.to_dict("records"),
+                "configurations_by_dataset": evidence.pairs.configuration_effects.to_dict(
+                    "records"
+                ),
+            },
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Keys as text, NumPy's numbers as Python's, NaN as None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and np.isnan(value) else value
