@@ -14,8 +14,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 LONGEST = (
-    "test_smoke", "goldens", "test_smoke_own", "test_execution", "test_attacks", "test_retraining"
-)  # fmt: skip
+    "test_smoke",
+    "goldens",
+    "test_smoke_own",
+    "test_execution",
+    "test_attacks",
+    "test_retraining",
+)
 """Groups of tests that start first, so that no core waits at the end."""
 
 
@@ -31,6 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     groups = {i: "goldens" if i.path.suffix == ".ipynb" else i.path.stem for i in items}
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
+        if group == "goldens":
+            item.add_marker(pytest.mark.slow)
     places = {group: place for place, group in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(groups[item], len(places)))
 

@@ -84,7 +84,7 @@ def test_broken_images_are_in_no_split(tmp_path):
         assert np.array_equal(x.mean((1, 2)).argmax(1), 2 - y)  # labels still fit
     save_splits(Workspace(tmp_path), "mine", parts, raw, broken=broken)
     listed = describe("mine", Workspace(tmp_path))["broken"]
-    assert sorted(listed)[0] == ["blue/broken.png", "empty or unreadable"]
+    assert min(listed) == ["blue/broken.png", "empty or unreadable"]
 
 
 def test_an_npz_file_of_the_users_own(tmp_path):

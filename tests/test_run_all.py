@@ -26,7 +26,7 @@ def test_list_names_everything():
     result = run_all("--list")
     assert result.returncode == 0
     for word in ("digits", "dsa", "cw", "bim_l1", "smoke", "study", "epsilon"):
-        assert re.search(rf"^  {word} ", result.stdout, re.M), word
+        assert re.search(rf"^  {word} ", result.stdout, re.MULTILINE), word
 
 
 def mine(path, *options):

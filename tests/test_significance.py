@@ -308,16 +308,16 @@ def test_all_pairs_of_a_page_are_corrected_together():
 def test_rankings_of_a_page_are_corrected_together():
     clear = blocks([[3, 2, 1]] * 4, list("abc"))
     alone = rank_one(clear)
-    four = rank_tests({name: clear for name in "wxyz"} | {"two": clear[["a", "b"]]})
+    four = rank_tests(dict.fromkeys("wxyz", clear) | {"two": clear[["a", "b"]]})
     assert alone.p == pytest.approx(6 / 6**4) and four["w"].p == pytest.approx(4 * 6 / 6**4)
     assert (alone.needed, four["w"].needed, four["two"].needed) == (3, 4, 0)
-    fewer = rank_tests({name: clear.iloc[1:] for name in "wxyz"})  # 4 * 6 / 6^3 > 0.05
+    fewer = rank_tests(dict.fromkeys("wxyz", clear.iloc[1:]))  # 4 * 6 / 6^3 > 0.05
     assert not any(ranking.tested for ranking in fewer.values())
     assert rank_one(clear.iloc[1:]).tested
     # what is beyond chance alone need not be so as one of several: no Nemenyi then
     vague = blocks([[3, 2, 1], [3, 1, 2], [3, 2, 1], [3, 2, 1], [2, 3, 1]], list("abc"))
     assert 0.05 / 4 < rank_one(vague).p < 0.05 and not rank_one(vague).pairs.empty
-    assert rank_tests({name: vague for name in "wxyz"})["w"].pairs.empty
+    assert rank_tests(dict.fromkeys("wxyz", vague))["w"].pairs.empty
 
 
 def test_without_random_or_with_random_alone_there_is_nothing_to_test():

@@ -163,10 +163,12 @@ def test_the_same_seed_gives_the_same_table_whatever_runs_beside(smoke, tmp_path
 
 def test_a_second_run_does_nothing_and_a_change_only_what_it_must(smoke):
     place, _ = smoke
+    records = [read_json(p.with_suffix(".json")) for p in place.reports_root.rglob("*.ipynb")]
+    jobs = sum(record["resources"]["wall_seconds"] for record in records)
     began = time.monotonic()
     result = run_all("--preset", "smoke", "--workspace", place.root)
     assert result.returncode == 0 and "All 14 jobs are up to date" in result.stdout
-    assert time.monotonic() - began < 30  # five seconds on an idle machine
+    assert time.monotonic() - began < jobs / 3
     plan = run_all("--preset", "smoke", "--workspace", place.root, "--plan", "--set", "epsilon=0.1")
     lines = {line.split()[1]: line for line in plan.stdout.splitlines() if "/" in line}
     assert lines["digits/0.0.1-digits-preprocessing"].startswith("skip")

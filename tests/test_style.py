@@ -1,12 +1,24 @@
-"""The code is as ruff wants it, with the settings of pyproject.toml."""
+"""The code is as ruff and mypy want it, with the settings of pyproject.toml."""
 
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
 
 
-def test_ruff_has_nothing_to_say():
-    command = [sys.executable, "-m", "ruff", "check", "--no-cache", str(ROOT)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout
+@pytest.mark.parametrize(
+    "command",
+    ["ruff check --no-cache", "ruff format --check --no-cache", "mypy"],
+    ids=lambda command: command.partition(" --")[0],
+)
+def test_the_code_is_as_it_should_be(command):
+    done = subprocess.run(
+        [sys.executable, "-m", *command.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

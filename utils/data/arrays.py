@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def describe(dataset: str, workspace: Workspace | str | Path = "") -> dict:
         ) from None
 
 
-def _checked(about: object) -> dict:
+def _checked(about: Any) -> dict:
     """What a ``dataset.json`` must hold; it may come with a stranger's workspace."""
     try:
         names, shape, sizes = (about[key] for key in ("class_names", "image_shape", "n_images"))

@@ -30,7 +30,11 @@ class Plan(NamedTuple):
 
 
 def plan_split(
-    raw: Raw, shares: Shares, n_images: int = 0, split_by: str = "image", split_seed: int = 0
+    raw: Raw,
+    shares: Sequence[float],
+    n_images: int = 0,
+    split_by: str = "image",
+    split_seed: int = 0,
 ) -> Plan:
     """Split at random into training, validation and test, each with the same class shares.
 
@@ -75,9 +79,9 @@ def plan_split(
         taken = _draw(raw.labels[open_[left]], groups[left], size, rng, keep=1)
         chosen[left[taken]] = part
     result = {p: pools[p] if p in given else open_[chosen == p] for p in pools}
-    for part, positions in result.items():
+    for split, positions in result.items():
         if not positions.size:
-            raise ValueError(f"n_images: too few images, none is left for {part}")
+            raise ValueError(f"n_images: too few images, none is left for {split}")
     result = {part: rng.permutation(positions) for part, positions in result.items()}
     return Plan(**result, how=_in_words(weights, given, split_by))
 

@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from contextlib import suppress
+from typing import Any
 
 import psutil
 
@@ -17,7 +18,7 @@ _MEASURED = {
     "intel_power_gadget": "Intel Power Gadget, the whole processor",
 }
 
-_DEFAULTS = {
+_DEFAULTS: dict[str, Any] = {
     "measure_power_secs": 15.0, "force_cpu_power": None, "force_ram_power": None, "pue": 1.0,
     "wue": 0.0, "force_mode_cpu_load": False, "rapl_include_dram": False, "rapl_prefer_psys": False,
     "gpu_ids": None, "region": None, "cloud_provider": None, "cloud_region": None,

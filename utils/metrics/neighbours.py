@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from utils.metrics.traces import CHUNK_BYTES, chunks
 
@@ -165,7 +166,7 @@ def _at(array: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return array[first:last] if last - first == len(positions) else array[positions]
 
 
-def _error(columns: int, dtype: type) -> float:
+def _error(columns: int, dtype: DTypeLike) -> float:
     """Error of a product of folded points q, r, and of comparing distances: in |q|^2 + |r|^2.
 
     A product is off by at most (K + 1) u (|q| + |r|)^2 / 2 for K columns and by 2 u (|q| + |r|)^2
@@ -176,7 +177,7 @@ def _error(columns: int, dtype: type) -> float:
     return (columns + 12) * float(np.finfo(dtype).eps + np.finfo(np.float64).eps) / 2
 
 
-def _tiny(dtype: type) -> float:
+def _tiny(dtype: DTypeLike) -> float:
     """Products below it have no relative error."""
     return 1e6 * float(np.finfo(dtype).tiny)
 

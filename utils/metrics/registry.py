@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -165,7 +165,7 @@ def score_all(
     adv_traces: np.ndarray,
     adv_probabilities: np.ndarray,
     seed: int = 0,
-    **options: object,
+    **options: Any,
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Score training and adversarial inputs with several guidance metrics.
 
@@ -204,7 +204,7 @@ def score_all(
         train_traces, train_probabilities, adv_traces, adv_probabilities, seed, **options
     )
     scores, rows = {}, []
-    for metric in map(METRICS.get, metrics):
+    for metric in (METRICS[metric] for metric in metrics):
         notes: list[str] = []
         start = perf_counter()
         scores[metric.id] = metric.compute(inputs, notes)

@@ -119,12 +119,12 @@ def lsa(
     if shrunk:
         notes.append(f"covariance singular, shrunk: class {_some_classes(shrunk)}")
     if without_kde:
-        kde = fit_kde(train_traces)
-        rows = np.isin(classes, without_kde)
-        scores[rows] = -kde.log_density(traces[rows])
+        overall, others = fit_kde(train_traces), np.isin(classes, without_kde)
+        assert overall is not None  # neurons that do not vary were left out
+        scores[others] = -overall.log_density(traces[others])
         notes.append(
             "fewer than two different training traces, scored under the density of all training "
-            f"traces: class {_some_classes(without_kde)} ({np.count_nonzero(rows)} inputs)"
+            f"traces: class {_some_classes(without_kde)} ({np.count_nonzero(others)} inputs)"
         )
     return scores
 

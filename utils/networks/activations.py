@@ -133,10 +133,9 @@ def _compile(
     probabilities = gives_probabilities(model)
     signature = [tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)]
     place, tensor = trace or (None, None)
-    nested = place is not None and place.before is not None
-    outputs = model.outputs[0] if nested or place is None else [tensor, model.outputs[0]]
+    inner = place.function(tensor) if place and place.before else None
+    outputs = model.outputs[0] if inner or place is None else [tensor, model.outputs[0]]
     part = keras.Model(model.inputs[0], outputs)
-    inner = place.function(tensor) if nested else None
 
     @tf.function(input_signature=signature)
     def forward(images):

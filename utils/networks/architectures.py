@@ -41,7 +41,8 @@ def architecture_for(dataset: str, image_shape: Sequence[int], n_classes: int) -
     """
     if dataset in ARCHITECTURES:
         return ARCHITECTURES[dataset]
-    side, filters, blocks = min(image_shape[:2]), 32, []
+    side, filters = min(image_shape[:2]), 32
+    blocks: list[str] = []
     while side >= 8 and len(blocks) < 3:
         blocks.append(f"{filters} {filters} P D.2")
         side, filters = side // 2, filters * 2

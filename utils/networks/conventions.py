@@ -20,8 +20,8 @@ class Pixels(NamedTuple):
     """Pixel values are ``scale * value + offset`` of red, green and blue in [0, 1]."""
 
     meaning: str
-    scale: tuple[float, float, float]
-    offset: tuple[float, float, float]
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
 
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -31,10 +31,11 @@ PIXEL_RANGES: dict[str, Pixels] = {
     "-1..1": Pixels("-1..1", (2, 2, 2), (-1, -1, -1)),
     "imagenet": Pixels(
         "0..1 minus ImageNet's mean, over its standard deviation",
-        tuple(1 / s for s in _STD), tuple(-m / s for m, s in zip(_MEAN, _STD, strict=True)),
+        tuple(1 / s for s in _STD),
+        tuple(-m / s for m, s in zip(_MEAN, _STD, strict=True)),
     ),
     "caffe": Pixels("0..255 minus ImageNet's mean", (255, 255, 255), (-123.68, -116.779, -103.939)),
-}  # fmt: skip
+}
 """The last three are the modes ``tf``, ``torch`` and ``caffe`` of Keras's ``preprocess_input``;
 ``caffe`` goes with the colour order ``bgr``."""
 COLOR_ORDERS = ("rgb", "bgr")
@@ -53,7 +54,7 @@ def shown(images: np.ndarray, pixel_range: str, color_order: str) -> np.ndarray:
     """Images in [0, 1] as a network takes them that was trained under a convention."""
     _, scale, offset = PIXEL_RANGES[pixel_range]
     n = images.shape[-1]
-    images = images * np.float32(scale[:n]) + np.float32(offset[:n])
+    images = images * np.array(scale[:n], np.float32) + np.array(offset[:n], np.float32)
     return images[..., ::-1] if color_order == "bgr" else images
 
 

@@ -150,8 +150,7 @@ def _find(model: keras.Model, images: np.ndarray) -> End:
     probabilities = bool(shares and abs(sums - 1).max() <= 5e-3)
     softmax = _softmax_at_the_end(model)
     if probabilities:
-        before = _before(softmax) if softmax else None
-        if before:
+        if softmax and (before := _before(softmax)):
             logits = _float32(before, outputs.shape[1])
             found = _softmax(logits(images))
             if found.shape == outputs.shape and np.allclose(found, outputs, rtol=5e-3, atol=1e-4):

@@ -131,6 +131,8 @@ def _check_arrays(file: h5py.File, most: int) -> None:
     """Arrays must be in the file itself, and not unpack to much more than it."""
     import h5py
 
+    total = 0
+
     def strange(name: str, link: object) -> str | None:
         return None if isinstance(link, h5py.HardLink) else name
 
@@ -142,7 +144,6 @@ def _check_arrays(file: h5py.File, most: int) -> None:
             total += array.nbytes
             _at_most(most, total)
 
-    total = 0
     if name := file.visititems_links(strange):  # a callback of it must not raise
         raise Refused(f"links to something else at {name}")
     file.visititems(check_array)

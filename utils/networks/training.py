@@ -297,8 +297,8 @@ def train(
     trainer = Trainer(model, x_val)
     trainer.reset(model.get_weights(), seed, learning_rate)
     order, rows = np.arange(len(y)), []
-    settings = {"epochs": epochs, "batch_size": batch_size, "seed": [seed, 0]}
-    for epoch, (loss, accuracy) in enumerate(trainer.fit(x, y, order, **settings), start=1):
+    fit = trainer.fit(x, y, order, epochs=epochs, batch_size=batch_size, seed=[seed, 0])
+    for epoch, (loss, accuracy) in enumerate(fit, start=1):
         losses, classes = trainer.predict(x_val, y_val)
         val_loss, val_accuracy = float(losses.mean()), float(np.mean(classes == y_val))
         rows.append((epoch, loss, accuracy, val_loss, val_accuracy))

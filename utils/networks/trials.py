@@ -283,7 +283,7 @@ def _in_another_order(
     n, right = max(outputs.max(), labels.max()) + 1, np.zeros(len(labels), bool)
     halves = np.array_split(rng(0, "halves").permutation(len(labels)), 2)
     counts = []
-    for part in [slice(None), *halves]:
+    for part in [np.arange(len(labels)), *halves]:
         counts.append(np.zeros((n, n), int))
         np.add.at(counts[-1], (outputs[part], labels[part]), 1)
     orders = [count.argmax(axis=1) for count in counts]

@@ -90,7 +90,7 @@ def _note(figure: Figure, text: str) -> None:
 
 def class_ticks(axis: Axes, class_names: Sequence[str], which: str, room: float = np.inf) -> None:
     """Label the classes, cut at 28 letters, smaller if many, turned if over `room` inches wide."""
-    labels = class_labels(axis.figure, class_names)
+    labels = class_labels(axis.figure.get_figure(root=True), class_names)
     names = [n if len(n) <= 28 else n[:27] + "…" for n in labels]
     many = len(names) > FEW
     turned = max(map(len, names)) * 0.09 > room

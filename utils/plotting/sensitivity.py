@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textwrap import fill
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -86,6 +87,6 @@ def _panel(axis: Axes, runs: pd.DataFrame, to_random: bool) -> None:
     axis.set_xticks(range(len(values)), [fill(value, 18) for value in values])
 
 
-def _line(metric: str) -> dict[str, object]:
+def _line(metric: str) -> dict[str, Any]:
     style = metric_style(metric)
     return {name: style[name] for name in ("color", "linestyle")}

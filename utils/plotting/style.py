@@ -19,7 +19,7 @@ from utils.plotting.fonts import FAMILIES, make_drawable
 WIDTH = 9.0
 """Width of a figure in inches: 900 pixels at the 100 dpi of the inline PNG."""
 
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
     "figure.max_open_warning": 0,  # the notebook closes what it has shown
     "figure.constrained_layout.use": True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as Terminal
 from rich.live import Live
@@ -126,8 +126,8 @@ class Console:
 def closing_table(workspace: Workspace, jobs: Sequence[Job], seconds: float, index: Path) -> None:
     """How each job stands, what its main number is, and where the reports are."""
     table = Table("state", "job", "seconds", "main number", box=None, pad_edge=False)
+    nothing: dict[str, Any] = {"state": State.NOT_RUN, "resources": {}, "says": ""}
     for job in jobs:
-        nothing = {"state": State.NOT_RUN, "resources": {}, "says": ""}
         record = read_record(job.file(".json")) or nothing
         table.add_row(
             Text(record["state"], COLOURS[record["state"]]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from utils.core.files import atomic, read_small
@@ -27,7 +28,7 @@ def write_index(workspace: Workspace) -> Path:
         row for path in sorted(root.glob("variants/*")) for row in _rows(Workspace(path), root)
     ]
     names = sorted({job["dataset"] for job in jobs if job["dataset"]})
-    sections = [
+    sections: list[dict[str, Any]] = [
         {
             "name": name,
             "jobs": sorted(
@@ -63,7 +64,7 @@ def write_index(workspace: Workspace) -> Path:
     return root / "index.html"
 
 
-def _rows(workspace: Workspace, root: Path) -> list[dict[str, object]]:
+def _rows(workspace: Workspace, root: Path) -> list[dict[str, str]]:
     """A row for each job of a workspace; links are seen from `root`."""
     reports = workspace.reports_root
     paths = sorted(reports.rglob("[!.]*.json"))
@@ -71,7 +72,7 @@ def _rows(workspace: Workspace, root: Path) -> list[dict[str, object]]:
     return [_row(path, record, root) for path, record in records.items() if record]
 
 
-def _row(path: Path, record: Mapping, root: Path) -> dict[str, object]:
+def _row(path: Path, record: Mapping, root: Path) -> dict[str, str]:
     usage, error, seed = record["resources"], record["error"] or {}, record["seed"]
     where = f"cell {error['cell']}" if error.get("cell") else "outside a cell"
     section = _lines(error.get("section", ""))

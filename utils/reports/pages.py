@@ -114,8 +114,9 @@ def _how_made(record: Mapping) -> list[tuple[str, str]]:
 def amount(record: Mapping, key: str, form: str, factor: float = 1) -> str:
     """A measured number in words; nothing if it is not known."""
     value = record.get(key)
-    known = isinstance(value, int | float) and 0 < value < 1e12  # also false for NaN
-    return form.format(factor * value) if known else ""
+    if isinstance(value, int | float) and 0 < value < 1e12:  # also false for NaN
+        return form.format(factor * value)
+    return ""
 
 
 def _time(text: str) -> str:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, Self
 
 from utils.core.text import readable
 from utils.data.raw.names import is_image
@@ -122,11 +122,11 @@ def contents(
                     if (number := wanted.get(_plain(info.filename))) is not None:
                         yield number, _content_of(archive, info, most)
         else:
-            with tarfile.open(path, "r|*", tarinfo=_Header) as archive:
-                for info in archive:
-                    archive.members.clear()
-                    if info.isreg() and (number := wanted.get(_plain(info.name))) is not None:
-                        yield number, archive.extractfile(info).read(most)
+            with tarfile.open(path, "r|*", tarinfo=_Header) as tar:
+                for member in _one_by_one(tar):
+                    number = wanted.get(_plain(member.name)) if member.isreg() else None
+                    if number is not None and (file := tar.extractfile(member)):
+                        yield number, file.read(most)
 
 
 class _Refused(ValueError):
@@ -146,8 +146,8 @@ class _Header(tarfile.TarInfo):
     """Refuses what tarfile would read into memory before anyone sees its size."""
 
     @classmethod
-    def frombuf(cls, *arguments: object) -> tarfile.TarInfo:
-        header = super().frombuf(*arguments)
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
         if header.type in _FACTS and header.size > MAX_HEADER:
             raise _Refused(f"holds a header of more than {MAX_HEADER / 2**20:,.0f} MiB")
         return header
@@ -155,7 +155,7 @@ class _Header(tarfile.TarInfo):
     def _block(self, count: int) -> int:
         if count < 0:  # tarfile would go back, and read the same header for ever
             raise _Refused("holds a file of negative size")
-        return super()._block(count)
+        return super()._block(count)  # type: ignore[misc]  # typeshed leaves it out
 
     def _proc_sparse(self, *_: object) -> NoReturn:
         raise _Refused("holds a sparse file")  # its map, of any length, is read into memory
@@ -198,16 +198,22 @@ def _headers(path: Path) -> Iterator[tuple[str, int, str]]:
                 yield info.filename, info.file_size, kind
     else:
         n = 0
-        with tarfile.open(path, tarinfo=_Header) as archive:
-            for info in archive:
-                archive.members.clear()  # it would keep them all, to extract links
+        with tarfile.open(path, tarinfo=_Header) as tar:
+            for member in _one_by_one(tar):
                 n += 1
-                kind = "folder" if info.isdir() else "file" if info.isreg() else "special"
-                yield info.name, info.size, kind
+                kind = "folder" if member.isdir() else "file" if member.isreg() else "special"
+                yield member.name, member.size, kind
             # A damaged header ends the loop like the block of zeros at the end of an archive.
-            archive.fileobj.seek(archive.offset)
-            if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            tar.fileobj.seek(tar.offset)
+            if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError(f"damaged or cut after {n:,} files")
+
+
+def _one_by_one(tar: Any) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar file; it would keep the headers of all, to extract links."""
+    for member in tar:
+        tar.members.clear()
+        yield member
 
 
 def _content_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:

@@ -168,7 +168,7 @@ def _fits_in_memory(path: Path, size: int) -> None:
 
 def read_idx(folder: Path, files: list[str], white: float = 0.0) -> Arrays:
     """Read the four files of MNIST and its relatives; ``t10k`` holds the test images."""
-    found = {tuple(_IDX.search(name).groups()[:2]): folder / name for name in files}
+    found = {(m[1], m[2]): folder / m.string for m in map(_IDX.search, files) if m}
     missing = [
         f"{p}-{k}" for p in ("train", "t10k") for k in ("images", "labels") if (p, k) not in found
     ]

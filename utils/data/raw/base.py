@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -160,7 +160,7 @@ class Raw(ABC):
     def only(self, chosen: np.ndarray) -> Raw:
         """The images where the mask `chosen`, (n,) bool, is true."""
 
-    def _chosen(self, chosen: np.ndarray) -> dict[str, object]:
+    def _chosen(self, chosen: np.ndarray) -> dict[str, Any]:
         """What subclasses share of `only`."""
         tracks = None if self.tracks is None else self.tracks[chosen]
         return {"labels": self.labels[chosen], "parts": self.parts[chosen], "tracks": tracks}

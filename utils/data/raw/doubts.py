@@ -64,7 +64,7 @@ def splits(folders: Mapping[str, Folder], inner: Inner, doubting: bool) -> dict[
         return {n: named[n].part for n in (*trains, *others)}
     n_apart = sum(len(folders[n].below()) for n in apart)
     if n_apart <= FEW * sum(len(folder.below()) for folder in folders.values()):
-        return {n: "train" for n in trains}
+        return dict.fromkeys(trains, "train")
     alike = any(classes_of[n] & classes for n in apart)
     if doubting and (alike or len(apart) == 1 or not all(classes_of[n] for n in apart)):
         raise Doubt(

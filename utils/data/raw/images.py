@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from utils.data.raw.base import Shape
 from utils.data.raw.scale import DEEP, EXACT, FLOAT, UPPER, Stored, apply, scale_of
@@ -67,11 +67,11 @@ def values(content: bytes, shape: Shape, resize: str) -> tuple[np.ndarray, Store
     0.587 green + 0.114 blue.
     """
     height, width, channels = shape
-    image = _open(content)
+    opened = _open(content)
     if resize == "pillow":
-        image.draft(None, (2 * width, 2 * height))  # a JPEG much too large is decoded in part
+        opened.draft(None, (2 * width, 2 * height))  # a JPEG much too large is decoded in part
     with _quiet():
-        image, stored = _plain(image, gray=channels == 1)
+        image, stored = _plain(opened, gray=channels == 1)
     pixels = resized(image, height, width, resize)
     if stored.white:
         pixels = pixels / np.float32(255 if image.mode != "F" else 1)
@@ -106,10 +106,14 @@ def resized(image: Image.Image, height: int, width: int, how: str = "pillow") ->
         return np.asarray(image.resize(size, filters[how]), np.float32)
     matrix = (image.width / width, 0, 0, 0, image.height / height, 0)
     planes = [  # as floats: 8 bits would be rounded
-        band.convert("F").transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+        np.asarray(
+            band.convert("F").transform(
+                size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
+            )
+        )
         for band in image.split()
     ]
-    return np.stack(planes, -1, dtype=np.float32) if len(planes) > 1 else np.asarray(planes[0])
+    return np.stack(planes, -1, dtype=np.float32) if len(planes) > 1 else planes[0]
 
 
 def look(content: bytes) -> Look:
@@ -122,7 +126,7 @@ def look(content: bytes) -> Look:
     return Look(image.height, image.width, coloured, stored)
 
 
-def _open(content: bytes) -> Image.Image:
+def _open(content: bytes) -> ImageFile.ImageFile:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return Image.open(BytesIO(content), formats=FORMATS)
@@ -136,11 +140,11 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _plain(image: Image.Image, gray: bool) -> tuple[Image.Image, Stored]:
+def _plain(opened: ImageFile.ImageFile, gray: bool) -> tuple[Image.Image, Stored]:
     """Mode L or RGB; or F for gray images of more than 8 bits, as stored or in [0, 1]."""
-    how = image.tile[0].args if image.tile else ""
-    netpbm = image.format == "PPM" and image.mode == "I" and isinstance(how, tuple)
-    image = ImageOps.exif_transpose(image)
+    how: Any = opened.tile[0].args if opened.tile else ""
+    netpbm = opened.format == "PPM" and opened.mode == "I" and isinstance(how, tuple)
+    image = ImageOps.exif_transpose(opened)
     if image.mode.startswith(("I", "F")):
         pixels = np.asarray(image, np.float32)
         low, high = float(pixels.min()), float(pixels.max())

@@ -88,8 +88,8 @@ def choose_labels(
     candidates = [n for n, cells in others.items() if _may_be_labels(n, cells, len(others) == 1)]
     usual = [n for n in candidates if _is_usual(n)]
     hot = [n for n, cells in others.items() if {*cells} <= _YES_OR_NO]
-    if not usual and len(hot) > 1 and (chosen := _one_hot(table, others, hot, candidates)):
-        return chosen
+    if not usual and len(hot) > 1 and (found := _one_hot(table, others, hot, candidates)):
+        return found
     best = _same(columns, usual or candidates)
     if best is None and candidates:
         raise ValueError(

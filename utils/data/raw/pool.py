@@ -16,6 +16,7 @@ from utils.core.text import readable
 from utils.data.raw.base import Broken, Shape, Tell
 from utils.data.raw.images import reason, values
 from utils.data.raw.scale import Stored, apply, check_mixed, over, scale_of
+from utils.machine.provenance import usable_cpus
 
 BATCH, BATCH_BYTES = 256, 32 * 2**20
 """Images a task of the process pool, and the size of their files from which on they are enough."""
@@ -62,7 +63,7 @@ def decode_all(
         if tell and time.monotonic() - last > 3:
             tell(f"{len(into) - missing.sum():,} of {len(into):,} images decoded")
             last, told = time.monotonic(), True
-    if told:
+    if tell and told:
         tell(f"{len(into):,} of {len(into):,} images decoded")
     for number in map(int, np.flatnonzero(missing)):
         broken[number] = _broken(name_of(number), "no longer there")
@@ -103,7 +104,7 @@ def _not_too_many(broken: Mapping[int, Broken], max_broken: int) -> None:
 def _decoded(contents: Iterable[Numbered], shape: Shape, n: int, resize: str) -> Iterator[Decoded]:
     """Batches of decoded images; a few at a time wait, so that memory holds no whole archive."""
     batches = _batches(contents)
-    n_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    n_workers = usable_cpus()
     if n <= FEW or n_workers == 1:
         yield from (_decode_batch(batch, shape, resize) for batch in batches)
         return
@@ -133,15 +134,20 @@ def _batches(contents: Iterable[Numbered]) -> Iterator[list[Numbered]]:
 def _end_with_parent() -> None:
     """In a worker: end when the process that started it is gone, however it went."""
 
+    parent = parent_process()
+    assert parent is not None  # it was started by one
+
     def wait() -> None:
-        parent_process().join()
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
 
 
 def _decode_batch(batch: list[Numbered], shape: Shape, resize: str) -> Decoded:
-    numbers, ranges, failures = [], [], {}
+    numbers: list[int] = []
+    ranges: list[Stored] = []
+    failures: dict[int, str] = {}
     images = np.empty((len(batch), *shape), np.float32)
     for number, content in batch:
         try:

@@ -180,9 +180,11 @@ def _read(name: str, rows: list[list[str]], index: Mapping[str, list[str]]) -> T
     if not header or len(set(names)) < width:
         names = [str(i + 1) for i in range(width)]
     (named, most), alike = rank[column], [column]
-    for i in range(width):  # a count of rows beside the images' own numbers, both 0, 1, 2, ...
-        if rank[i][0] == named and rank[i][1] >= 0.9 * most and images[i] != images[column]:
-            alike.append(i)
+    alike += [  # a count of rows beside the images' own numbers, both 0, 1, 2, ...
+        i
+        for i in range(width)
+        if rank[i][0] == named and rank[i][1] >= 0.9 * most and images[i] != images[column]
+    ]
     if len(alike) > 1:
         said = [i for i in alike if _NAMES_IMAGES.intersection(words(names[i]))]
         if len(said) != 1:

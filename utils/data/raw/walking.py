@@ -37,7 +37,8 @@ def walk(folder: Path) -> Listing:
         raise ValueError(f"raw images {error.filename}: can't be read ({error.strerror})")
 
     top = os.path.realpath(folder)
-    files, empty, seen, kinds = [], [], set(), Counter()
+    files, empty, seen = [], [], set()
+    kinds: Counter[str] = Counter()
     for root, folders, names in os.walk(folder, onerror=stop, followlinks=True):
         if (real := os.path.realpath(root)) in seen:
             folders.clear()
