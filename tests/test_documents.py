@@ -15,8 +15,8 @@ import pytest
 import run_all
 from tests.conftest import ROOT
 from tests.test_rooms import FLOORS, HANDED_ON
-from utils.plan.jobs import STEPS
 from utils.plan.parameters import PRESETS, all_parameters
+from utils.plan.steps import STEPS
 
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 RUNNING, DESIGN = ROOT / "docs" / "running.md", ROOT / "docs" / "design.md"

@@ -126,9 +126,10 @@ def save_weights(place, path):
     """The original model's weights in a file that holds no times."""
     python(
         f"""
-        import numpy, utils.networks.architectures as models
-        models.start()
-        model = models.load({str(place.original_model("digits", 0))!r})
+        import numpy
+        from utils.networks import files, runtime
+        runtime.start()
+        model = files.load({str(place.original_model("digits", 0))!r})
         numpy.savez({str(path)!r}, *model.get_weights())
         """
     )
@@ -257,8 +258,8 @@ def test_keras_computes_alike_in_a_kernel_of_the_users_own(tmp_path, settings):
     (tmp_path / "keras.json").write_text(json.dumps(settings))
     said = python(
         """
-        from utils import models
-        models.start()
+        from utils.networks import runtime
+        runtime.start()
         import keras
         layer = keras.layers.Conv2D(2, 3)
         print(keras.config.image_data_format(), keras.config.floatx(), keras.config.epsilon(),
