@@ -9,7 +9,7 @@ import pytest
 
 from tests.benchmarks import harness
 from tests.benchmarks.__main__ import BENCHMARKS, main
-from tests.benchmarks.growth_report import Growth
+from tests.benchmarks.growth import Growth
 from tests.benchmarks.harness import Comparison, Row, Run, Target, race, ratio, row
 from tests.benchmarks.table import HEADER, cells, markdown
 
@@ -20,11 +20,11 @@ def judged(ours, theirs, comparison=None, **target):
 
 
 def equal(setting):
-    return [Row("A", "1", "B", "same", [1.0], [2.0], equal=True)], ["A note."]
+    return [Row("A", "1", "B", "same", [1.0], [2.0], equal=True), "A note."]
 
 
 def unequal(setting):
-    return [Row("A", "1", "B", "other", [1.0], [2.0], equal=False)], []
+    return [Row("A", "1", "B", "other", [1.0], [2.0], equal=False)]
 
 
 def broken(setting):

@@ -1,48 +1,44 @@
 """Run the benchmarks, each in a process of its own, and write the table.
 
 Exit codes: 0 all ran, 1 one failed to run or results that should be equal are not, 2 bad
-arguments. A missed target does not fail: the table says it.
+arguments. A missed target does not fail: it is in the table.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NoReturn
 
-from tests.benchmarks.harness import Setting, tell
+from tests.benchmarks.harness import Row, Setting, call, log, own_process
 from tests.benchmarks.table import measured_before, write
-from utils.core.paths import ROOT
 
 BENCHMARKS: dict[str, str] = {
     "dsa": "tests.benchmarks.metrics:dsa_peer",
     "dsa-product": "tests.benchmarks.metrics:dsa_product",
     "dsa-large": "tests.benchmarks.metrics:dsa_large",
     "lsa": "tests.benchmarks.metrics:lsa_scipy",
-    "nc": "tests.benchmarks.forward:coverage",
-    "six-metrics": "tests.benchmarks.forward:six_metrics",
+    "nc": "tests.benchmarks.metrics:coverage",
+    "six-metrics": "tests.benchmarks.metrics:six_metrics",
     "fgsm": "tests.benchmarks.attacks:fgsm_peers",
     "bim": "tests.benchmarks.attacks:bim_peers",
     "cw-short": "tests.benchmarks.attacks:cw_short",
     "curve-digits": "tests.benchmarks.retraining:digits",
     "curve-mnist": "tests.benchmarks.retraining:mnist",
-    "study": "tests.benchmarks.study:study",
-    "planning": "tests.benchmarks.planning:planning",
-    "whole-run": "tests.benchmarks.whole_run:whole_run",
+    "study": "tests.benchmarks.retraining:study",
+    "planning": "tests.benchmarks.runner:planning",
+    "whole-run": "tests.benchmarks.runner:whole_run",
     "growth": "tests.benchmarks.growth:growth",
     "cw-long": "tests.benchmarks.attacks:cw_long",  # last: takes longest
 }
-"""Name -> the function ``(Setting) -> (rows, notes)`` that measures it."""
+"""Name -> the function that takes a `Setting` and gives rows and notes (texts)."""
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Reports what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"benchmarks: {message}; see --help\n")
@@ -50,55 +46,34 @@ class OneLineParser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None, known: Mapping[str, str] = BENCHMARKS) -> int:
     """Parse, run, write; return the exit code."""
-    parser = OneLineParser(
-        prog="python -m tests.benchmarks", description=__doc__, allow_abbrev=False
-    )
+    parser = OneLineParser("python -m tests.benchmarks", description=__doc__, allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does all run?")
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        metavar="NAME",
-        help=f"measure these and keep the others' rows; of {', '.join(known)}",
-    )
+    only = f"measure these and keep the others' rows; of {', '.join(known)}"
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(known), help=only)
     parser.add_argument("--out", default="build/benchmarks", help="folder; default %(default)s")
     options = parser.parse_args(arguments)
-    for name in options.only or []:
-        if name not in known:
-            parser.error(f"--only: expected some of {', '.join(known)}, got {name!r}")
-    out = Path(options.out).absolute()
+    setting = Setting(Path(options.out).absolute(), options.quick)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        setting.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         parser.error(f"--out: {error}")
-    outcomes = measured_before(out, options.quick) if options.only else {}
-    failed: list[str] = []
-    names = list(options.only or known)
+    outcomes = measured_before(setting) if options.only else {}
+    names, failed = options.only or list(known), []
     # Tiny sizes share a process, as their numbers mean nothing and starting takes longest.
-    for group in [names] if options.quick else [[name] for name in names]:
-        answers = _in_own_process([known[name] for name in group], Setting(out, options.quick))
-        for name in group:
-            if known[name] in answers:
-                outcomes[name] = answers[known[name]]
-            else:
-                outcomes.pop(name, None)
-                failed.append(name)
-        in_order = {name: outcomes[name] for name in known if name in outcomes}
-        write(out, in_order, failed, options.quick)  # after each: a stopped run leaves a table
-    measured = [row for name in names if name in outcomes for row in outcomes[name]["rows"]]
-    unequal = any(row["equal"] is False for row in measured)
-    tell(f"\n{(out / 'benchmarks.md').read_text(encoding='utf-8')}")
-    return int(bool(failed) or unequal)
-
-
-def _in_own_process(functions: list[str], setting: Setting) -> dict[str, dict]:
-    """What benchmarks gave, without those that failed: no state, memory or threads are shared."""
-    with TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer.json"
-        command = [sys.executable, "-m", "tests.benchmarks.child", str(setting.out)]
-        command += [str(int(setting.quick)), str(answer), *functions]
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": path})
-        return json.loads(answer.read_text(encoding="utf-8")) if answer.is_file() else {}
+    for group in [names] if setting.quick else [[name] for name in names]:
+        with own_process() as process:
+            for name, answer in [(n, process.submit(call, known[n], setting)) for n in group]:
+                try:
+                    outcomes[name] = answer.result()
+                except Exception:  # whatever it is: it is in the table, and the others go on
+                    traceback.print_exc()
+                    outcomes.pop(name, None)
+                    failed.append(name)
+                # After each, so that a run that is stopped leaves a table.
+                write(setting, {n: outcomes[n] for n in known if n in outcomes}, failed)
+    log(f"\n{(setting.out / 'benchmarks.md').read_text(encoding='utf-8')}")
+    found = [row for name in names for row in outcomes.get(name, []) if isinstance(row, Row)]
+    return int(bool(failed) or any(row.equal is False for row in found))
 
 
 if __name__ == "__main__":

@@ -1,29 +1,22 @@
-"""Attacks: ours against foolbox and ART at their best batch sizes, and how well each fools."""
+"""Attacks: ours against foolbox and ART, and how well each fools.
+
+Peers are given the same network as they document it, a Keras model that gives logits, and all
+images as one batch: the fastest of those that were tried (64, 256 and 600 images; 16, 64 and 128
+for Carlini-Wagner).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tests.benchmarks import inputs
-from tests.benchmarks.harness import (
-    Comparison,
-    Row,
-    Run,
-    Setting,
-    Target,
-    fastest,
-    installed,
-    missing,
-    peak,
-    race,
-    row,
-    tell,
-)
-from tests.benchmarks.peers import Art, Attack, Foolbox, logits_network
+from tests.benchmarks.harness import Comparison, Peer, Row, Setting, Target, Work, contest
 from utils.attacks.cw import carlini_wagner
 from utils.attacks.norm_ball import bim, fgsm
 from utils.networks.activations import predict
@@ -32,186 +25,176 @@ if TYPE_CHECKING:
     import keras
 
 EPS = 0.1  # enough to fool the network on some images and not on others
-FOOLBOX, COMPILED, ART = "foolbox", "foolbox, its model compiled by hand", "ART"
-MODULES = {FOOLBOX: "foolbox", COMPILED: "foolbox", ART: "art"}
-Maker = Callable[[Foolbox | Art], Attack]
 
 
-def fgsm_peers(setting: Setting) -> tuple[list[Row], list[str]]:
+def fgsm_peers(setting: Setting) -> list[Row]:
     """FGSM."""
     target = Target("faster, success equal to 0.01", speedup=1)
-    return _ball(setting, "FGSM", fgsm, lambda peer: peer.fgsm(EPS), target)
+    theirs = {"attack": "LinfFastGradientAttack"}, {"attack": "FastGradientMethod"}
+    return _ball(setting, "FGSM", fgsm, *theirs, target)
 
 
-def bim_peers(setting: Setting) -> tuple[list[Row], list[str]]:
+def bim_peers(setting: Setting) -> list[Row]:
     """BIM with 10 steps."""
     target = Target("at least 1.5 times faster, success equal to 0.01", speedup=1.5)
-    return _ball(setting, "BIM, 10 steps", bim, lambda peer: peer.bim(EPS, 10), target)
+    in_foolbox = {"attack": "LinfBasicIterativeAttack", "rel_stepsize": 0.2, "steps": 10}
+    in_art = {"attack": "BasicIterativeMethod", "eps_step": EPS / 5, "max_iter": 10}
+    return _ball(setting, "BIM, 10 steps", bim, in_foolbox, in_art | {"verbose": False}, target)
 
 
-def cw_short(setting: Setting) -> tuple[list[Row], list[str]]:
+def cw_short(setting: Setting) -> list[Row]:
     """Carlini-Wagner with few steps; peers get our learning rate, theirs need more steps."""
-    searches, steps = setting.size(3, 2), setting.size(50, 4)
-    options = {"learning_rate": 0.05, "initial_const": 1.0}
-    rows, notes = _cw(setting, searches, steps, options, (FOOLBOX, COMPILED))
-    return rows + [_art_in_part(setting, rows[0], searches, steps, options)], notes
+    theirs = ({name: 0.05, "initial_const": 1.0} for name in ("stepsize", "learning_rate"))
+    return _cw(setting, setting.size(3, 2), setting.size(50, 4), *theirs, compiled=True)
 
 
-def cw_long(setting: Setting) -> tuple[list[Row], list[str]]:
+def cw_long(setting: Setting) -> list[Row]:
     """Carlini-Wagner with many steps; peers with their own learning rates and constants."""
-    searches, steps = setting.size(9, 2), setting.size(1000, 5)
-    rows, notes = _cw(setting, searches, steps, {}, (FOOLBOX,))
-    return rows + [_art_in_part(setting, rows[0], searches, steps, {})], notes
-
-
-def _art_in_part(
-    setting: Setting, like: Row, searches: int, steps: int, options: dict[str, float]
-) -> Row:
-    """ART would take minutes to hours: some of its steps are measured, and scaled to all."""
-    target = Target("")  # what was not run to the end is shown, but not judged
-    if not installed(MODULES[ART]):
-        return missing(like.what, like.size, ART, target)
-    data, n, few = inputs.load(setting), setting.size(128, 16), setting.size(10, 2)
-    x, y = np.array(data.images[-n:]), data.labels[-n:]
-    model = data.network()
-    ours = Run(like.ours, like.ours_mb)
-    if not ours.seconds:  # foolbox, which ours ran against, is not installed
-        counts = {"binary_search_steps": searches, "steps": steps}
-        ours = peak(lambda: carlini_wagner(model, x, y, **counts))
-    attack = _peer(ART, model).cw(binary_search_steps=1, steps=few, **options)
-    attack(x, y, n)
-    run = peak(lambda: attack(x, y, n))
-    whole = Run([run.seconds[0] * searches * steps / few], run.megabytes)
-    text = f"not run to the end: scaled from {few} of {searches * steps:,} steps"
-    against = f"{ART}, batch size {n}"
-    return row(like.what, like.size, against, ours, whole, Comparison(text), target, setting.quick)
+    return _cw(setting, setting.size(9, 2), setting.size(1000, 5), {}, {}, repeats=1)
 
 
 def _ball(
-    setting: Setting, what: str, own: Callable[..., np.ndarray], make: Maker, target: Target
-) -> tuple[list[Row], list[str]]:
-    n = setting.size(600, 40)
-    contest = Contest(
-        what,
-        n,
-        lambda model, x, y: own(model, x, y, eps=EPS),
-        make,
-        make,
-        (n,) if setting.quick else (64, 256, n),
-        equal=True,
-    )
-    return contest.rows(setting, {FOOLBOX: target, COMPILED: Target(""), ART: target}), []
+    setting: Setting,
+    what: str,
+    own: Callable[..., np.ndarray],
+    in_foolbox: dict[str, Any],
+    in_art: dict[str, Any],
+    target: Target,
+) -> list[Row]:
+    """FGSM or BIM in a ball of the maximum norm: success must be equal."""
+    n, data = setting.size(600, 40), inputs.load(setting)
+    model, (x, y) = data.network(), data.images(slice(-n, None))
+
+    def compare(ours: np.ndarray, theirs: np.ndarray) -> Comparison:
+        text, rates, _ = _success(model, x, y, ours, theirs)
+        differ = np.abs(ours - theirs).reshape(n, -1).max(axis=1) > 1e-5
+        text += f"; images that differ: {differ.sum()} of {n}"
+        within = all(np.abs(images - x).max() <= EPS + 1e-6 for images in (ours, theirs))
+        # Rounding may move images that are on the border. Peers' gradients vanish where the
+        # network is sure, so ours may fool it more often.
+        return Comparison(text, equal=bool(within and rates[0] >= rates[1] - 0.01))
+
+    make = partial(foolbox, model, x, y, bound={"epsilon": EPS}, **in_foolbox)
+    peers = [
+        Peer("foolbox", make(), target, compare),
+        Peer("foolbox, its model compiled by hand", make(compiled=True), compare=compare),
+        Peer("ART", art(model, x, y, eps=EPS, **in_art), target, compare),
+    ]
+    size = f"{n} inputs in one batch ({data.source})"
+    return contest(setting, what, size, lambda: own(model, x, y, eps=EPS), peers)
 
 
 def _cw(
-    setting: Setting, searches: int, steps: int, options: dict, peers: tuple[str, ...]
-) -> tuple[list[Row], list[str]]:
-    n = setting.size(128, 16)
+    setting: Setting,
+    searches: int,
+    steps: int,
+    in_foolbox: dict[str, float],
+    in_art: dict[str, float],
+    compiled: bool = False,
+    repeats: int = 3,
+) -> list[Row]:
+    """Carlini-Wagner: success and L2 should be no worse."""
+    n, few, data = setting.size(128, 16), setting.size(10, 2), inputs.load(setting)
+    model, (x, y) = data.network(), data.images(slice(-n, None))
+
+    def compare(ours: np.ndarray, theirs: np.ndarray) -> Comparison:
+        text, rates, norms = _success(model, x, y, ours, theirs)
+        return Comparison(text, good=rates[0] >= rates[1] and not norms[0] > norms[1])
+
     target = Target("at least 2 times faster, success no lower, median L2 no higher", speedup=2)
     counts = {"binary_search_steps": searches, "steps": steps}
-    few = {"binary_search_steps": 1, "steps": min(steps, 5)}
-    contest = Contest(
-        f"Carlini-Wagner, {searches} x {steps} steps at most",
-        n,
-        lambda model, x, y: carlini_wagner(model, x, y, **counts),
-        lambda peer: peer.cw(**counts, **options),
-        lambda peer: peer.cw(**few, **options),
-        (n,) if setting.quick else (16, 64, n),
-        equal=False,
-    )
-    targets = {name: Target("") if name == COMPILED else target for name in peers}
-    return contest.rows(setting, targets), []
+    make = partial(foolbox, model, x, y, "L2CarliniWagnerAttack", **counts, **in_foolbox)
+    peers = [Peer("foolbox", make(), target, compare)]
+    if compiled:
+        peers += [Peer("foolbox, its model compiled by hand", make(compiled=True), compare=compare)]
+    # ART would take minutes to hours: some of its steps are measured, and not judged.
+    partly = Comparison(f"not run to the end: scaled from {few} of {searches * steps:,} steps")
+    options = {"binary_search_steps": 1, "max_iter": few, "verbose": False, **in_art}
+    work, part = art(model, x, y, "CarliniL2Method", **options), few / (searches * steps)
+    peers += [Peer("ART", work, compare=lambda *_: partly, part=part)]
+    what, size = f"Carlini-Wagner, {searches} x {steps} steps at most", f"{n} inputs in one batch"
+    own = partial(carlini_wagner, model, x, y, **counts)
+    return contest(setting, what, f"{size} ({data.source})", own, peers, repeats)
 
 
-@dataclass(frozen=True)
-class Contest:
-    """One attack: ours, and the peers' with a short `trial` to find their best batch size.
-
-    `equal` says that success must be equal; otherwise success and L2 should be no worse.
-    """
-
-    what: str
-    n: int
-    own: Callable[[keras.Model, np.ndarray, np.ndarray], np.ndarray]
-    peers: Maker
-    trial: Maker
-    batch_sizes: tuple[int, ...]
-    equal: bool
-
-    def rows(self, setting: Setting, targets: Mapping[str, Target]) -> list[Row]:
-        """Race ours and all peers that are there; a row each."""
-        data = inputs.load(setting)
-        size = f"{self.n} inputs ({data.source})"
-        rows = {name: missing(self.what, size, name, targets[name]) for name in targets}
-        there = [name for name in targets if installed(MODULES[name])]
-        if not there:
-            return list(rows.values())
-        model = data.network()
-        x, y = np.array(data.images[-self.n :]), data.labels[-self.n :]
-        contenders: dict[str, Callable[[], np.ndarray]] = {"ours": lambda: self.own(model, x, y)}
-        for name in there:
-            peer = _peer(name, model)
-            trial, attack = self.trial(peer), self.peers(peer)
-            tell(f"  batch size of {name}:")
-            best = fastest({b: lambda b=b, t=trial: t(x, y, b) for b in self.batch_sizes})
-            rows[name].against += f", batch size {best}"
-            contenders[name] = lambda attack=attack, best=best: attack(x, y, best)
-
-        def compare(results: dict[str, np.ndarray]) -> dict[str, Comparison]:
-            ours = results.pop("ours")
-            return {
-                name: _compared(model, x, y, ours, theirs, self.equal)
-                for name, theirs in results.items()
-            }
-
-        runs, comparisons = race(contenders, setting.repeats(5 if self.equal else 3), compare)
-        for name in there:
-            rows[name] = row(
-                self.what,
-                size,
-                rows[name].against,
-                runs["ours"],
-                runs[name],
-                comparisons[name],
-                targets[name],
-                setting.quick,
-            )
-        return list(rows.values())
-
-
-def _compared(
-    model: keras.Model,
-    x: np.ndarray,
-    y: np.ndarray,
-    ours: np.ndarray,
-    theirs: np.ndarray,
-    equal: bool,
-) -> Comparison:
-    """Success among the inputs that were classified right, and how far it went."""
+def _success(
+    model: keras.Model, x: np.ndarray, y: np.ndarray, *both: np.ndarray
+) -> tuple[str, list[float], list[float]]:
+    """Success of `both` among the inputs that were classified right, and how far they went."""
     right = predict(model, x).argmax(axis=1) == y
-    fooled = [(predict(model, images).argmax(axis=1) != y)[right] for images in (ours, theirs)]
-    both = fooled[0] & fooled[1]
-    rates = [side.mean() for side in fooled]
-    norms = [
-        float(np.median(np.linalg.norm((images - x)[right][both].reshape(both.sum(), -1), axis=1)))
-        if both.any()
-        else np.nan
-        for images in (ours, theirs)
-    ]
+    fooled = [(predict(model, images).argmax(axis=1) != y)[right] for images in both]
+    rates = [float(side.mean()) for side in fooled]
+    common = np.logical_and(*fooled)
+    squares = [np.sum((images - x)[right][common] ** 2, axis=(1, 2, 3)) for images in both]
+    norms = [float(np.median(np.sqrt(each))) if len(each) else np.nan for each in squares]
     text = (
         f"success: ours {rates[0]:.3f}, theirs {rates[1]:.3f}; median L2 where both succeed: "
         f"ours {norms[0]:.3f}, theirs {norms[1]:.3f}"
     )
-    if equal:
-        differ = np.abs(ours - theirs).reshape(len(x), -1).max(axis=1) > 1e-5
-        text += f"; images that differ: {differ.sum()} of {len(differ)}"
-        within = all(np.abs(images - x).max() <= EPS + 1e-6 for images in (ours, theirs))
-        # Rounding may move images that lie on the border. Peers' gradients vanish where the
-        # network is sure, so ours may fool it more often.
-        return Comparison(text, equal=bool(within and rates[0] >= rates[1] - 0.01))
-    return Comparison(text, good=bool(rates[0] >= rates[1] and not norms[0] > norms[1]))
+    return text, rates, norms
 
 
-def _peer(name: str, model: keras.Model) -> Foolbox | Art:
-    network = logits_network(model)
-    return Art(network) if name == ART else Foolbox(network, compiled=name == COMPILED)
+def foolbox(
+    model: keras.Model,
+    x: np.ndarray,
+    y: np.ndarray,
+    attack: str,
+    compiled: bool = False,
+    bound: dict[str, float] | None = None,
+    **options: Any,
+) -> Work | None:
+    """An attack of foolbox; `compiled` hands it a graph function, which it does not make itself."""
+    if not find_spec("foolbox"):
+        return None
+    import foolbox
+    import tensorflow as tf
+
+    network = _logits_network(model)
+    if compiled:
+        network = tf.function(network, input_signature=[tf.TensorSpec(x.shape, tf.float32)])
+    target = foolbox.TensorFlowModel(network, bounds=(0, 1))
+    generate = getattr(foolbox.attacks, attack)(**options)
+    criterion = foolbox.criteria.Misclassification(tf.constant(y))
+    # One step first: what TensorFlow builds once is not the attack's memory.
+    foolbox.attacks.LinfFastGradientAttack().run(target, tf.constant(x), criterion, epsilon=EPS)
+
+    def run() -> np.ndarray:
+        changed = generate.run(target, tf.constant(x), criterion, **bound or {}).numpy()
+        # Where Carlini-Wagner finds nothing it gives a black image, which is no success.
+        return np.where(changed.any(axis=(1, 2, 3), keepdims=True), changed, x)
+
+    return run
+
+
+def art(
+    model: keras.Model, x: np.ndarray, y: np.ndarray, attack: str, **options: Any
+) -> Work | None:
+    """An attack of the Adversarial Robustness Toolbox."""
+    if not find_spec("art"):
+        return None
+    import keras
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of optional packages that it does not find
+        from art.attacks import evasion
+        from art.estimators.classification import TensorFlowV2Classifier
+
+    classifier = TensorFlowV2Classifier(
+        model=_logits_network(model),
+        nb_classes=model.output_shape[-1],
+        input_shape=x.shape[1:],
+        loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        clip_values=(0, 1),
+    )
+    evasion.FastGradientMethod(classifier, batch_size=len(x)).generate(x, y)  # as above
+    generator = getattr(evasion, attack)(classifier, batch_size=len(x), **options)
+    return lambda: generator.generate(x, y)
+
+
+def _logits_network(model: keras.Model) -> keras.Model:
+    """A copy of `model` that ends in logits instead of a soft-max."""
+    config = model.get_config()
+    config["layers"][-1]["config"]["activation"] = "linear"
+    copy = type(model).from_config(config)
+    copy.set_weights(model.get_weights())
+    return copy

@@ -7,144 +7,107 @@ otherwise scikit-learn's digits, enlarged, shifted and with noise.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from joblib import Memory
 
-from tests.benchmarks.harness import Setting, tell
-from utils.core.files import read_json, write_json
-from utils.core.paths import ROOT
+from tests.benchmarks.harness import Setting, log, own_process
+from utils.attacks.norm_ball import fgsm
 from utils.core.seeds import rng
+from utils.data.arrays import Splits
 from utils.data.registry import read_raw, read_splits, split
+from utils.machine.provenance import usable_cpus
+from utils.networks import runtime
+from utils.networks.activations import activations
+from utils.networks.architectures import ARCHITECTURES, build
+from utils.networks.training import train
 
 if TYPE_CHECKING:
     import keras
 
-N_IMAGES = 70_000
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = usable_cpus()
+
+Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files that `load` made, read when they are asked for.
+    """Arrays that are files, until they are asked for.
 
-    `clean` and `adversarial` (FGSM) hold traces and probabilities of all images, in their order.
+    `clean` and `adversarial` (FGSM) are traces float32 (n, 128) and predicted classes of all
+    images, in their order.
     """
 
-    folder: Path
     source: str
+    weights: list[np.ndarray]
+    all_images: Pair
+    clean: Pair
+    adversarial: Pair
 
-    @cached_property
-    def images(self) -> np.ndarray:
-        return np.load(self.folder / "images.npy", mmap_mode="r")
+    def images(self, rows: slice) -> Pair:
+        """Copies of images float32 (n, 28, 28, 1) and labels int64 (n,)."""
+        x, y = (np.array(array[rows]) for array in self.all_images)
+        return x, y
 
-    @cached_property
-    def labels(self) -> np.ndarray:
-        return np.load(self.folder / "labels.npy")
-
-    @cached_property
-    def clean(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._pair("clean")
-
-    @cached_property
-    def adversarial(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._pair("adversarial")
-
-    def _pair(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        with np.load(self.folder / f"{name}.npz") as arrays:
-            return arrays["traces"], arrays["probabilities"]
+    def splits(self, *sizes: int) -> Splits:
+        """The first images as training, validation and test images."""
+        ends = np.cumsum([0, *sizes])
+        return Splits(*(a for between in pairwise(ends) for a in self.images(slice(*between))))
 
     def network(self) -> keras.Model:
         """The trained network; TensorFlow then uses all cores, in every contender alike."""
-        from utils.networks import architectures, files, runtime
-
         runtime.start(threads=CORES)
-        return architectures.compile_model(files.load(self.folder / "network.keras"))
+        network = build(ARCHITECTURES["mnist"], (28, 28, 1), 10)
+        network.set_weights(self.weights)
+        return network
 
 
 def load(setting: Setting) -> Inputs:
     """The inputs, made in a process of its own if they are not there yet."""
-    wanted, folder = _description(setting), _folder(setting)
-    made = folder / "made.json"
-    if not made.is_file() or read_json(made) != wanted:
-        tell("making images, network and traces ...")
-        command = [sys.executable, "-m", __name__, str(setting.out), str(int(setting.quick))]
-        subprocess.run(command, cwd=ROOT, check=True)
-        write_json(made, wanted)
-    return Inputs(folder, wanted["source"])
+    raw = Path(os.environ.get("GUIDED_RETRAINING_RAW") or ".") / "mnist.npz"
+    real = raw.is_file() and not setting.quick
+    sizes = setting.size(70_000, 1200), setting.size(20_000, 800)
+    asked = (ARCHITECTURES["mnist"], raw if real else None, *sizes)
+    make = Memory(setting.out / "inputs", mmap_mode="r", verbose=0).cache(_make)
+    if not make.check_call_in_cache(*asked):
+        log("making images, network and traces ...")
+        with own_process() as process:
+            process.submit(make.call_and_shelve, *asked).result()
+    return Inputs("mnist" if real else "digits, enlarged to 28 x 28", *make(*asked))
 
 
-def _folder(setting: Setting) -> Path:
-    kind = "quick" if setting.quick else "mnist" if _raw(setting) else "digits"
-    return setting.out / f"inputs-{kind}"
+def _make(
+    architecture: str, raw: Path | None, n: int, n_train: int
+) -> tuple[list[np.ndarray], Pair, Pair, Pair]:
+    """All but the source of `Inputs`; the network is trained on the first images."""
+    runtime.start(threads=CORES)
+    network = build(architecture, (28, 28, 1), 10)
+    parts = whole("mnist", (28, 28, 1), raw) if raw else whole("digits", (8, 8, 1))
+    x, y = np.concatenate(parts[::2]), np.concatenate(parts[1::2])
+    if not raw:
+        x, y = _enlarged(x, y, n)
+    train(network, x[:n_train], y[:n_train], x[-200:], y[-200:], epochs=2, progress=log)
+    found = (activations(network, images) for images in (x, fgsm(network, x, y)))
+    pairs = [(traces, probabilities.argmax(axis=1)) for traces, probabilities in found]
+    return network.get_weights(), (x, y), *pairs
 
 
-def _raw(setting: Setting) -> Path | None:
-    path = Path(os.environ.get("GUIDED_RETRAINING_RAW") or ".") / "mnist.npz"
-    return path if path.is_file() and not setting.quick else None
+def whole(dataset: str, shape: tuple[int, int, int], raw: Path | None = None, n: int = 0) -> Splits:
+    """All images of a data set (or `n` of them) at their own size."""
+    found = read_raw(dataset, raw) if raw else read_raw(dataset)
+    return read_splits(found, split(dataset, found, n_images=n), shape)[0]
 
 
-def _description(setting: Setting) -> dict:
-    from utils.networks.architectures import ARCHITECTURES
-
-    return {
-        "source": "mnist" if _raw(setting) else "digits, enlarged to 28 x 28",
-        "architecture": ARCHITECTURES["mnist"],
-        "n": setting.size(N_IMAGES, 1200),
-        "trained_on": setting.size(20_000, 800),
-        "epochs": 2,
-    }
-
-
-def _images(setting: Setting) -> tuple[np.ndarray, np.ndarray]:
-    raw = _raw(setting)
-    found = read_raw("mnist", raw) if raw else read_raw("digits")
-    splits, _ = read_splits(found, split("mnist", found), (28, 28, 1) if raw else (8, 8, 1))
-    x = np.concatenate([splits.x_train, splits.x_val, splits.x_test])
-    y = np.concatenate([splits.y_train, splits.y_val, splits.y_test])
-    return (x, y) if raw else _enlarged(x, y, setting.size(N_IMAGES, 1200))
-
-
-def _enlarged(x: np.ndarray, y: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+def _enlarged(x: np.ndarray, y: np.ndarray, n: int) -> Pair:
     """`n` images of 28 x 28 from images of 8 x 8: drawn, shifted by up to two pixels, noisy."""
     random = rng(0, "enlarged digits")
     rows = random.integers(len(x), size=n)
     large = np.zeros((n, 28, 28, 1), np.float32)
-    for i, (row, down, right) in enumerate(
-        zip(rows, *random.integers(5, size=(2, n)), strict=True)
-    ):
-        large[i, down : down + 24, right : right + 24] = x[row].repeat(3, 0).repeat(3, 1)
-    for part in np.array_split(large, max(1, n // 1000)):
-        part += random.normal(0, 0.05, part.shape).astype(np.float32)
+    for image, row, (down, right) in zip(large, rows, random.integers(5, size=(n, 2)), strict=True):
+        image[down : down + 24, right : right + 24] = x[row].repeat(3, 0).repeat(3, 1)
+    large += 0.05 * random.standard_normal(large.shape, np.float32)
     return np.clip(large, 0, 1, out=large), y[rows]
-
-
-def _make(setting: Setting) -> None:
-    """Write all files; the network is trained on the first images."""
-    from utils.attacks.norm_ball import fgsm
-    from utils.networks import architectures, files, runtime
-    from utils.networks.activations import activations
-    from utils.networks.training import train
-
-    runtime.start(threads=CORES)
-    facts, folder = _description(setting), _folder(setting)
-    folder.mkdir(parents=True, exist_ok=True)
-    x, y = _images(setting)
-    network = architectures.build(facts["architecture"], (28, 28, 1), 10)
-    n, held = facts["trained_on"], slice(-200, None)
-    train(network, x[:n], y[:n], x[held], y[held], epochs=facts["epochs"], progress=tell)
-    files.save(network, folder / "network.keras")
-    np.save(folder / "images.npy", x)
-    np.save(folder / "labels.npy", y)
-    for name, images in (("clean", x), ("adversarial", fgsm(network, x, y))):
-        traces, probabilities = activations(network, images)
-        np.savez(folder / f"{name}.npz", traces=traces, probabilities=probabilities)
-
-
-if __name__ == "__main__":
-    _make(Setting(Path(sys.argv[1]), sys.argv[2] == "1"))

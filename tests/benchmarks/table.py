@@ -2,66 +2,60 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import psutil
 
-from tests.benchmarks.harness import Row, ratio
+from tests.benchmarks.harness import Row, Setting, ratio
 from utils.core.files import atomic, read_json, write_json
 from utils.machine.provenance import processor
 
-PACKAGES = (
-    "tensorflow", "keras", "numpy", "scipy", "dnn-tip", "foolbox", "adversarial-robustness-toolbox"
-)  # fmt: skip
+PACKAGES = "tensorflow keras numpy scipy dnn-tip foolbox adversarial-robustness-toolbox".split()
 HEADER = (
-    "what", "size", "against", "results", "ours", "theirs", "ratio (lowest to highest)", "runs",
-    "peak memory", "target", "met",
-)  # fmt: skip
+    *("what", "size", "against", "results", "ours", "theirs", "ratio (lowest to highest)", "runs"),
+    *("peak memory", "target", "met"),
+)
+
+Outcomes = Mapping[str, Sequence[Row | str]]
+"""Rows and notes of each benchmark."""
 
 
-def write(out: Path, outcomes: Mapping[str, dict], failed: Sequence[str], quick: bool) -> None:
-    """Write ``benchmarks.json`` and ``benchmarks.md`` of the rows and notes of each benchmark."""
+def write(setting: Setting, outcomes: Outcomes, failed: Sequence[str]) -> None:
+    """Write ``benchmarks.json`` and ``benchmarks.md``."""
     facts = machine()
-    rows = {name: [Row(**fields) for fields in o["rows"]] for name, o in outcomes.items()}
-    notes = {name: outcome["notes"] for name, outcome in outcomes.items()}
-    write_json(
-        out / "benchmarks.json",
-        {
-            "machine": facts,
-            "quick": quick,
-            "failed": list(failed),
-            "rows": [{"benchmark": n, **row.as_dict()} for n in rows for row in rows[n]],
-            "notes": notes,
-        },
-    )
-    flat = (list(chain.from_iterable(each.values())) for each in (rows, notes))
-    text = markdown(*flat, failed, quick, facts)
-    with atomic(out / "benchmarks.md") as path:
+    found = [(name, each) for name, outcome in outcomes.items() for each in outcome]
+    rows = [(name, each) for name, each in found if isinstance(each, Row)]
+    notes = {name: [each for each in outcomes[name] if isinstance(each, str)] for name in outcomes}
+    content = {"machine": facts, "quick": setting.quick, "failed": list(failed)}
+    content["rows"] = [{"benchmark": name, **row.as_dict()} for name, row in rows]
+    write_json(setting.out / "benchmarks.json", content | {"notes": notes})
+    texts = [note for each in notes.values() for note in each]
+    with atomic(setting.out / "benchmarks.md") as path:
+        text = markdown([row for _, row in rows], texts, failed, setting.quick, facts)
         path.write_text(text, encoding="utf-8")
 
 
-def measured_before(out: Path, quick: bool) -> dict[str, dict]:
+def measured_before(setting: Setting) -> dict[str, list[Row | str]]:
     """What `write` left for each benchmark, if on this machine, with these versions and sizes."""
-    if not (out / "benchmarks.json").is_file():
+    path: Path = setting.out / "benchmarks.json"
+    if not path.is_file():
         return {}
-    content, facts = read_json(out / "benchmarks.json"), machine()
-    if content["quick"] != quick or content["machine"] | {"date": facts["date"]} != facts:
+    content, facts = read_json(path), machine()
+    before = content["machine"] | {"date": facts["date"]}
+    if content["quick"] != setting.quick or before != facts:
         return {}
-    outcomes = {name: {"rows": [], "notes": notes} for name, notes in content["notes"].items()}
+    outcomes: dict[str, list[Row | str]] = {name: [] for name in content["notes"]}
     for row in content["rows"]:
-        fields = {name: row[name] for name in Row.__dataclass_fields__}
-        unknown = {name: math.nan for name in ("ours_mb", "theirs_mb") if row[name] is None}
-        outcomes[row["benchmark"]]["rows"].append(fields | unknown)
-    return outcomes
+        kept = {name: row[name] for name in Row.__dataclass_fields__}
+        outcomes[row["benchmark"]].append(Row(**kept))
+    return {name: rows + content["notes"][name] for name, rows in outcomes.items()}
 
 
 def markdown(
@@ -84,33 +78,37 @@ def markdown(
 
 def cells(row: Row) -> list[str]:
     """The texts of one row of the table."""
-    texts = [row.what, row.size, row.against, row.results]
-    texts += [_seconds(row.ours), _seconds(row.theirs), _ratio(row)]
-    counts = [str(len(seconds)) for seconds in (row.ours, row.theirs) if seconds]
-    texts.append(" / ".join(dict.fromkeys(counts)))
-    memory = [f"{mb:,.0f}" for mb in (row.ours_mb, row.theirs_mb) if mb == mb]  # not NaN
-    texts.append(" / ".join(memory) + " MB" if memory else "")
+    ratios = ""
+    if row.theirs:
+        middle, low, high = (f"{value:.3g}" for value in ratio(row.ours, row.theirs, row.shown))
+        words = "times faster" if row.shown == "speedup" else "times its time"
+        ratios = f"{middle} {words} ({low} to {high})"
+    counts = dict.fromkeys(str(len(seconds)) for seconds in (row.ours, row.theirs) if seconds)
+    memory = " / ".join(f"{mb:,.0f}" for mb in (row.ours_mb, row.theirs_mb) if mb is not None)
     met = {True: "yes", False: "**no**", None: ""}[row.met]
-    texts += [row.target, "**results differ**" if row.equal is False else met]
+    texts = [row.what, row.size, row.against, row.results, _seconds(row.ours), _seconds(row.theirs)]
+    texts += [ratios, " / ".join(counts), memory and f"{memory} MB", row.target]
+    texts.append("**results differ**" if row.equal is False else met)
     return [text.replace("|", "\\|").replace("\n", " ") for text in texts]
 
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
     return {
         "cores": os.cpu_count(),
         "processor": processor(),
         "memory_gb": psutil.virtual_memory().total / 1e9,
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": {name: _version(name) for name in PACKAGES},
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _seconds(seconds: list[float]) -> str:
@@ -118,11 +116,3 @@ def _seconds(seconds: list[float]) -> str:
         return ""
     value = median(seconds)
     return f"{value:.0f} s" if value >= 100 else f"{value:.3g} s"
-
-
-def _ratio(row: Row) -> str:
-    if not (row.ours and row.theirs):
-        return ""
-    middle, low, high = (f"{value:.3g}" for value in ratio(row.ours, row.theirs, row.shown))
-    words = "times faster" if row.shown == "speedup" else "times its time"
-    return f"{middle} {words} ({low} to {high})"
