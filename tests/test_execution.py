@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import replace
@@ -18,8 +19,9 @@ from utils.machine.provenance import facts
 from utils.plan.freshness import status
 from utils.plan.records import Outcome
 from utils.reports.index import write_index
-from utils.reports.pages import _how_made
+from utils.reports.pages import Links, _how_made
 from utils.runner.cluster import Cluster
+from utils.runner.execution import start_as_original
 
 WRITE = "from pathlib import Path\nPath(workspace, '{0}').write_text(str(value))"
 
@@ -89,6 +91,40 @@ def test_a_variant_starts_from_what_the_run_has_made(tmp_path):
     (run.workspace.root / "out.txt").write_text("damaged")
     late = variant(7, "late-7")
     assert run_jobs(late)[late.name].state == "done" and files(late) == ["7", "xx"]
+
+
+@pytest.mark.parametrize("can_link", [True, False])
+def test_a_variant_shares_what_it_does_not_change(tmp_path, monkeypatch, can_link):
+    """Whether a template replaces its files, as all of this project do, or writes into them."""
+    cells = [
+        "from pathlib import Path\nfrom utils.core.files import write_json",
+        "write_json(Path(workspace, 'replaced.json'), value)",
+        "Path(workspace, 'written.txt').open('a').write(str(value))",
+    ]
+    if not can_link:
+
+        def no_links(*arguments):
+            raise OSError("no links here")
+
+        monkeypatch.setattr(os, "link", no_links)
+    run = make_job(tmp_path, "ok", *cells, outputs=["replaced.json", "written.txt"], value=7)
+    run.workspace.root.mkdir()
+    assert run_jobs(run)[run.name].state == "done"
+    place = run.workspace.variant("value-8")
+    variant = replace(
+        run, workspace=place, report=place.reports("digits") / "ok", parameters={"value": 8}
+    )
+    assert start_as_original(variant, Links())
+    names = ["replaced.json", "written.txt"]
+    pairs = [(run.workspace.root / name, place.root / name) for name in names]
+    before = [(one.read_bytes(), one.stat().st_mtime_ns) for one, _ in pairs]
+    assert all(one.samefile(other) == can_link for one, other in pairs)
+    assert [(o.read_bytes(), o.stat().st_mtime_ns) for _, o in pairs] == before
+    assert start_as_original(replace(variant, workspace=place), Links()) is False  # it has run
+    assert run_jobs(variant)[variant.name].state == "done"
+    assert [other.read_text().strip() for _, other in pairs] == ["8", "78"]
+    assert [(one.read_bytes(), one.stat().st_mtime_ns) for one, _ in pairs] == before
+    assert status(run).up_to_date and not any(one.samefile(other) for one, other in pairs)
 
 
 def test_a_failure_is_shown_and_what_needs_it_does_not_run(tmp_path):

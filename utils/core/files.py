@@ -41,6 +41,26 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def share(source: str | Path, path: str | Path) -> None:
+    """Give a file a second name where the file system can, and copy it elsewhere.
+
+    Files are written by `atomic`, which gives the name to a new file and leaves the other name its
+    old one; see `unshare` for what may write otherwise.
+    """
+    with atomic(path) as temporary:
+        try:
+            os.link(Path(source).resolve(), temporary)
+        except OSError:  # another file system, or one without such links
+            shutil.copy2(source, temporary)
+
+
+def unshare(path: str | Path) -> None:
+    """Make a file that has other names one of its own."""
+    if os.stat(path).st_nlink > 1:
+        with atomic(path) as temporary:
+            shutil.copy2(path, temporary)
+
+
 def _flush_folder(folder: Path) -> None:
     """Have the new name on disk, too, so that a power cut does not bring back the old file."""
     with suppress(OSError):  # not every system can

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from utils.core.files import unshare
 from utils.core.paths import Workspace
 from utils.plan.parameters import template_parameters
 from utils.plan.steps import FRESH_ATTACKS, RETRAINING, SENSITIVITY, STEPS, VARIED, Step, files
@@ -62,6 +63,11 @@ class Job:
         """Remove what the job wrote, so that it starts from nothing."""
         for path in set(self.workspace.expand(self.outputs + self.unfinished)):
             path.unlink()
+
+    def unshare(self) -> None:
+        """Make what the job is going to write its own, however its template writes it."""
+        for path in set(self.workspace.expand(self.outputs + self.unfinished)):
+            unshare(path)
 
     def remove_outdated(self) -> None:
         """Remove what would speak of networks that are gone; no step would make it anew."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 import signal
 import sys
 import threading
@@ -17,7 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from utils.core.files import atomic, read_json
+from utils.core.files import atomic, read_json, share
 from utils.core.progress import PROGRESS_MARK
 from utils.machine.provenance import facts, now
 from utils.plan.freshness import fingerprint, hashes, status
@@ -81,8 +80,7 @@ def start_as_original(job: Job, links: Links) -> bool:
         return False
     files = job.home.expand(source.outputs + source.unfinished)
     for path in [*files, source.file(".ipynb")]:
-        with atomic(job.workspace.root / job.home.relative(path)) as copy:
-            shutil.copy2(path, copy)
+        share(path, job.workspace.root / job.home.relative(path))
     export_html(job, links, record)
     write_record(job, State.DONE, record)
     return True
@@ -207,6 +205,7 @@ def main(
     job.remove_outdated()
     if rule == "force" and not before:
         job.forget()
+    job.unshare()
     if job.file(".log").exists():
         os.truncate(job.file(".log"), 0)
     return 0 if execute(job, links, run_id, kernel)["state"] == State.DONE else 1
