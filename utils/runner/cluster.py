@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -171,20 +171,26 @@ def site_of(lock: Lock) -> Site:
     )
 
 
-def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]) -> None:
-    """Make the workers ready for the run; those that are not fit for it are not used."""
+def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]) -> Workers:
+    """Make the workers ready for the run.
+
+    Raises
+    ------
+    ClusterError
+        If they can't take part in it.
+    """
     where = f"--scheduler {cluster.scheduler}"
     if link := dashboard(client, cluster):
         say(f"Dashboard: {link}")
-    if cluster.scheduler and not client.scheduler_info()["workers"]:
+    if not client.scheduler_info()["workers"]:
         say("The scheduler has no workers yet; waiting for the first (Ctrl-C stops).")
-        began = time.monotonic()
-        while not client.scheduler_info()["workers"]:
-            with suppress(TimeoutError):
-                client.wait_for_workers(1, timeout=REMIND_SECONDS)
-                break
-            waited = (time.monotonic() - began) / 60
-            say(f"No worker has come for {waited:.0f} minutes; still waiting (Ctrl-C stops).")
+    began = time.monotonic()
+    while not client.scheduler_info()["workers"]:
+        with suppress(TimeoutError):
+            client.wait_for_workers(1, timeout=REMIND_SECONDS)
+            break
+        waited = (time.monotonic() - began) / 60
+        say(f"No worker has come for {waited:.0f} minutes; still waiting (Ctrl-C stops).")
     about = client.get_versions()
     ours = about["client"]["host"]["python"]
     others = {"the scheduler": about["scheduler"]}
@@ -194,21 +200,19 @@ def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str],
         if theirs.split(".")[:2] != ours.split(".")[:2]:  # the code we send needs the same
             raise ClusterError(f"{where}: {name} has Python {theirs}, expected {ours}")
     client.register_plugin(runner, name=runner.name)
-    answers = client.run(refusal_of, runner.name)
-    refused = {address: why for address, why in answers.items() if why}
-    if len(refused) == len(answers):
-        address, why = next(iter(refused.items()))
-        raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
-    for address, why in refused.items():
-        say(f"Worker {address} is not used: it {why}")
-    if cluster.gpus_per_job:
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        most = max(about["resources"].get("GPU", 0) for about in workers)
-        if most < cluster.gpus_per_job:
-            raise ClusterError(
-                f"--gpus-per-job {cluster.gpus_per_job}: no worker offers more than {most:g}; "
-                "start workers with --resources GPU=<number>"
-            )
+    workers = Workers(client, cluster, runner.name, say)
+    most = max((gpus_of(about) for about in workers.fit().values()), default=0)
+    if most < cluster.gpus_per_job:
+        raise ClusterError(
+            f"--gpus-per-job {cluster.gpus_per_job}: no worker offers more than {most:g}; "
+            "start workers with --resources GPU=<number>"
+        )
+    return workers
+
+
+def gpus_of(about: Mapping) -> float:
+    """How many GPUs a worker offers."""
+    return about["resources"].get("GPU", 0)
 
 
 def dashboard(client: Client, cluster: Cluster) -> str:
@@ -225,8 +229,11 @@ def dashboard(client: Client, cluster: Cluster) -> str:
     return ""
 
 
-class Watch:
-    """Looks whether any worker is left that is fit for a run; says it if not, and in the end stops.
+class Workers:
+    """The workers of a cluster that are fit for a run.
+
+    A worker is asked once whether it is, when it is first seen; if it is not, a line says why, and
+    it is not used. If no fit worker is left, that is said, and the run ends at last.
 
     Parameters
     ----------
@@ -241,24 +248,47 @@ class Watch:
         self, client: Client, cluster: Cluster, run_id: str, say: Callable[[str], None]
     ) -> None:
         self.client, self.cluster, self.run_id, self.say = client, cluster, run_id, say
+        self._refused: dict[str, str] = {}  # why, or an empty string, by the worker's address
         self._alone_since: float | None = None
         self._said = 0.0
 
-    def addresses(self) -> set[str]:
-        """Of the workers that are there and fit for the run.
+    def fit(self) -> dict[str, Mapping]:
+        """What the scheduler knows of each that is there and fit, by its address.
 
         Raises
         ------
+        ClusterError
+            If no worker is fit when the run begins.
         ClusterLost
             If there has been none for `GIVE_UP_SECONDS`.
         """
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
-        found = {a for a, about in workers.items() if about["resources"].get(self.run_id)}
-        if self.client.status == "running":  # else it is the scheduler that is gone
-            self._judge(found, time.monotonic())
+        if self.client.status != "running":
+            return {}  # it is the scheduler that is gone
+        if new := [address for address in workers if address not in self._refused]:
+            self._meet(new)
+        found = {
+            address: about
+            for address, about in workers.items()
+            if self._refused.get(address) == "" and about["status"] == "running"
+        }
+        self._judge(found, time.monotonic())
         return found
 
-    def _judge(self, found: set[str], now: float) -> None:
+    def _meet(self, new: list[str]) -> None:
+        """Ask workers whether they are fit; one that is not ready yet is asked again."""
+        answers = self.client.run(refusal_of, self.run_id, workers=new, on_error="ignore")
+        known = {address: why for address, why in answers.items() if why is not None}
+        if known and all(known.values()) and not self._refused:
+            address, why = next(iter(known.items()))
+            where = f"--scheduler {self.cluster.scheduler}"
+            raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
+        self._refused |= known
+        for address, why in known.items():
+            if why:
+                self.say(f"Worker {address} is not used: it {why}")
+
+    def _judge(self, found: Mapping[str, Mapping], now: float) -> None:
         if found:
             if self._alone_since is not None:
                 self.say(f"A worker is there again ({min(found)}); the run goes on.")
