@@ -18,9 +18,10 @@ from distributed.comm import CommClosedError, get_address_host_port
 
 from utils.core.paths import ROOT
 from utils.machine import provenance
+from utils.machine.meter import count_gpus
 from utils.runner import environment, forkserver, worker
 from utils.runner.dask_defaults import use_defaults
-from utils.runner.lock import Lock
+from utils.runner.lock import Lock, Refused
 from utils.runner.worker import Runner, Site, refusal_of
 
 if TYPE_CHECKING:
@@ -33,13 +34,11 @@ REMIND_SECONDS = 300
 """So often it is said that the run still waits for a worker."""
 GIVE_UP_SECONDS = 3600
 """A run whose workers are all gone ends after so long."""
+OTHER = "what answers there is no Dask scheduler, or one that wants tls://"
 
 
-class ClusterError(Exception):
-    """The cluster can't be used; the message is one line that says why."""
-
-    code = 2
-    """Exit code of `run_all.py`."""
+class ClusterError(Refused):
+    """The cluster can't be used."""
 
 
 class ClusterLost(ClusterError):
@@ -81,17 +80,17 @@ def reach(scheduler: str) -> None:
     try:
         use_defaults(own_cluster=True)
         if address.startswith(("tcp", "tls")):
-            place = get_address_host_port(address, strict=True)
-            socket.create_connection(place, timeout=REACH_SECONDS / 2).close()
+            host_and_port = get_address_host_port(address, strict=True)
+            socket.create_connection(host_and_port, timeout=REACH_SECONDS / 2).close()
         found = asyncio.run(_identity(address))
     except TimeoutError:
         reason = f"no Dask scheduler has answered within {REACH_SECONDS} seconds"
-    except Exception as error:
-        # Whoever is there may answer with anything. A TypeError: there are no keys for TLS.
-        told = isinstance(error, (OSError, ValueError, TypeError))
-        told = told and not isinstance(error, CommClosedError)
-        other = "what answers there is no Dask scheduler, or one that wants tls://"
-        reason = " ".join(str(error).split()) if told else other
+    except CommClosedError:
+        reason = OTHER
+    except (OSError, ValueError, TypeError) as error:  # a TypeError: there are no keys for TLS
+        reason = " ".join(str(error).split())
+    except Exception:  # whoever is there may answer with anything
+        reason = OTHER
     else:
         if found == "Scheduler":
             return
@@ -116,40 +115,32 @@ async def _identity(scheduler: str) -> str:
 @contextmanager
 def connect(cluster: Cluster) -> Iterator[Client]:
     """A client of the cluster that is asked for."""
+    import cloudpickle
     import dask
     from distributed import Client, LocalCluster
 
     use_defaults(own_cluster=bool(cluster.scheduler))
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
     if cluster.scheduler:
-        import cloudpickle
-
-        # The workers get them, instead of importing them.
         for module in (worker, forkserver, environment):
-            cloudpickle.register_pickle_by_value(module)
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
+            cloudpickle.register_pickle_by_value(module)  # sent to workers, not imported there
         try:
             client = Client(_address(cluster.scheduler), set_as_default=False, timeout=30)
         except Exception as error:  # it answered a moment ago
-            told = " ".join(str(error).split()) or type(error).__name__
-            raise ClusterError(f"--scheduler {cluster.scheduler}: {told}") from None
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ClusterError(f"--scheduler {cluster.scheduler}: {reason}") from None
         with client:
             yield client
         return
     dask.config.set(
         {"distributed.admin.tick.limit": "1h", "distributed.worker.memory.target": False}
     )
-    resources = {}
-    if cluster.gpus_per_job:
-        from utils.machine.meter import count_gpus
-
-        resources = {"GPU": count_gpus()}
     with (
-        # Its threads only wait for the jobs' processes.
         LocalCluster(
             n_workers=1,
-            threads_per_worker=cluster.jobs,
+            threads_per_worker=cluster.jobs,  # which only wait for the jobs' processes
             processes=False,
-            resources=resources,
+            resources={"GPU": count_gpus()} if cluster.gpus_per_job else {},
             dashboard_address="127.0.0.1:0",
             worker_dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
@@ -186,16 +177,14 @@ def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str],
         say("The scheduler has no workers yet; waiting for the first (Ctrl-C stops).")
     began = time.monotonic()
     while not client.scheduler_info()["workers"]:
-        with suppress(TimeoutError):
+        try:
             client.wait_for_workers(1, timeout=REMIND_SECONDS)
-            break
-        waited = (time.monotonic() - began) / 60
-        say(f"No worker has come for {waited:.0f} minutes; still waiting (Ctrl-C stops).")
+        except TimeoutError:
+            waited = (time.monotonic() - began) / 60
+            say(f"No worker has come for {waited:.0f} minutes; still waiting (Ctrl-C stops).")
     about = client.get_versions()
     ours = about["client"]["host"]["python"]
-    others = {"the scheduler": about["scheduler"]}
-    others |= {f"worker {address}": facts for address, facts in about["workers"].items()}
-    for name, facts in others.items():
+    for name, facts in {"the scheduler": about["scheduler"], **about["workers"]}.items():
         theirs = facts["host"]["python"]
         if theirs.split(".")[:2] != ours.split(".")[:2]:  # the code we send needs the same
             raise ClusterError(f"{where}: {name} has Python {theirs}, expected {ours}")

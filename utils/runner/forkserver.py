@@ -5,22 +5,19 @@ and its kernel anew. The server imports them once and forks the process of each 
 kernel, which do with them what they like. The project's own modules are not imported: every job
 reads them from disk, as they are when it starts.
 
-The fork server of `multiprocessing` can't take its place: it can't be used within a daemon, which a
-Dask worker under its nanny is; it imports all of TensorFlow before the first job, which does not
-need it, may start; and it hands the options of ``python -W error run_all.py`` to the notebooks.
+The fork server of `multiprocessing` can't take its place. It can't be used within a daemon, such as
+a Dask worker with a nanny; no job could start before TensorFlow is loaded, though the first need
+none; and what ``python -W error run_all.py`` is given would hold in the notebooks, too.
 
 What breaks without the details below:
 
-- A process with several threads that is forked may hang for ever, at a lock that one of the others
-  held. So the server keeps to one thread, and looks before each fork.
-- The kernel is forked before its job runs, because running a job starts threads.
-- A forked process returns from `serve` and ends as Python ends, so that what libraries have
-  registered for the end is done (files in the temporary folder would be left).
-- A forked process closes the ends of pipes that it has inherited. Else nobody would notice that the
-  server is gone, and the job would not be started again.
-
-Where the server can't fork, or has died, `Forked.wait` raises OSError, and a job is to be started
-in the ordinary way.
+- A process with several threads that is forked may wait for ever for a lock that another thread
+  held. So the server has one thread, and looks before each fork; a job's kernel is forked before
+  the job itself starts threads.
+- A forked process leaves by returning from `serve`, so that Python ends it as any other: else what
+  libraries do at the end is not done, such as deleting their temporary files.
+- A forked process closes the server's ends of pipes. Else nobody would notice that the server has
+  died, and its jobs would not be started again.
 """
 
 from __future__ import annotations
@@ -48,7 +45,7 @@ LIGHT = (
 NETWORK = ("tensorflow", "keras")
 """What the others import besides."""
 ENERGY = ("codecarbon", "codecarbon.core.util:detect_cpu_model")
-"""What measures energy, and a function that looks up the processor's name, which takes a second."""
+"""What measures energy; the function looks up the processor's name, which takes a second."""
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
@@ -65,13 +62,7 @@ _IDLE_SECONDS = 600
 
 
 class Forked:
-    """A process that the server has been asked to fork; used like a `subprocess.Popen`.
-
-    Attributes
-    ----------
-    pid : int or None
-        None if it has not been forked, or not yet.
-    """
+    """A process that the server has been asked to fork; `pid` is None until it has been."""
 
     def __init__(self, answers: Connection) -> None:
         self._answers = answers
@@ -88,7 +79,8 @@ class Forked:
         Raises
         ------
         OSError
-            If the server could not fork it, or has died, and the process with it.
+            If the server could not fork it, or has died, and the process with it. The job is to be
+            started in the ordinary way.
         """
         self.started()
         return self._answer()
@@ -120,39 +112,25 @@ class ForkServer:
         if sys.platform != "linux":
             raise OSError("processes are forked on Linux only")
         self._requests, theirs = socket.socketpair()
-        command = ["-m", "utils.runner.forkserver", str(theirs.fileno()), str(int(network))]
-        self._process = subprocess.Popen(
-            [sys.executable, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            cwd=ROOT,
-            env={"TF_CPP_MIN_LOG_LEVEL": "3", **(environment or os.environ), **_ENVIRONMENT},
-            start_new_session=True,  # Ctrl-C is not for it
-        )
-        theirs.close()
+        with theirs:
+            command = ["-m", "utils.runner.forkserver", str(theirs.fileno()), str(int(network))]
+            self._process = subprocess.Popen(
+                [sys.executable, *command],
+                **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL),
+                pass_fds=[theirs.fileno()],
+                cwd=ROOT,
+                env={"TF_CPP_MIN_LOG_LEVEL": "3", **(environment or os.environ), **_ENVIRONMENT},
+                start_new_session=True,  # Ctrl-C is not for it
+            )
 
     def start(
         self, message: bytes, log: str | Path, environment: Mapping[str, str], network: bool
     ) -> Forked:
         """Ask for a process that calls `utils.runner.execution.main` with `message`; does not wait.
 
-        Parameters
-        ----------
-        message : bytes
-            A pickled tuple; the pid of its parent and its kernel follow as arguments.
-        log : path
-            File that its standard output and error are appended to.
-        environment : mapping
-            Its environment variables, all of them.
-        network : bool
-            Whether it needs TensorFlow.
-
-        Raises
-        ------
-        OSError
-            If the server is gone.
+        `message` is a pickled tuple; the pid of its parent and its kernel follow as arguments. Its
+        output is appended to `log`, `environment` holds all its variables, and `network` says
+        whether it needs TensorFlow. OSError is raised if the server is gone.
         """
         ours, theirs = Pipe()
         with theirs:
