@@ -200,9 +200,7 @@ def test_a_worker_that_is_not_fit_is_none():
     scenes = iter(["ab", "b", "b", "", "c", ""])
     client = SimpleNamespace(
         status="running",
-        scheduler_info=lambda n_workers: {
-            "workers": {address: {"status": "running"} for address in next(scenes)}
-        },
+        scheduler_info=lambda n_workers: {"workers": {address: {} for address in next(scenes)}},
         run=lambda function, run_id, workers, on_error: {
             address: "is another" if address == "b" else "" for address in workers
         },

@@ -184,7 +184,8 @@ def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str],
             say(f"No worker has come for {waited:.0f} minutes; still waiting (Ctrl-C stops).")
     about = client.get_versions()
     ours = about["client"]["host"]["python"]
-    for name, facts in {"the scheduler": about["scheduler"], **about["workers"]}.items():
+    others = {f"worker {address}": facts for address, facts in about["workers"].items()}
+    for name, facts in {"the scheduler": about["scheduler"], **others}.items():
         theirs = facts["host"]["python"]
         if theirs.split(".")[:2] != ours.split(".")[:2]:  # the code we send needs the same
             raise ClusterError(f"{where}: {name} has Python {theirs}, expected {ours}")
@@ -219,18 +220,10 @@ def dashboard(client: Client, cluster: Cluster) -> str:
 
 
 class Workers:
-    """The workers of a cluster that are fit for a run.
+    """The workers of a cluster that are fit for a run; those that join are asked whether they are.
 
-    A worker is asked once whether it is, when it is first seen; if it is not, a line says why, and
-    it is not used. If no fit worker is left, that is said, and the run ends at last.
-
-    Parameters
-    ----------
-    client : Client
-    cluster : Cluster
-    run_id : str
-    say : callable
-        Called with a line of text.
+    A line tells (`say`) which worker is not used and why, and that none is left; at last that ends
+    the run.
     """
 
     def __init__(
@@ -256,11 +249,7 @@ class Workers:
             return {}  # it is the scheduler that is gone
         if new := [address for address in workers if address not in self._refused]:
             self._meet(new)
-        found = {
-            address: about
-            for address, about in workers.items()
-            if self._refused.get(address) == "" and about["status"] == "running"
-        }
+        found = {a: about for a, about in workers.items() if self._refused.get(a) == ""}
         self._judge(found, time.monotonic())
         return found
 

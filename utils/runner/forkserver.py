@@ -15,13 +15,15 @@ What breaks without the details below:
   held. So the server has one thread, and looks before each fork; a job's kernel is forked before
   the job itself starts threads.
 - A forked process leaves by returning from `serve`, so that Python ends it as any other: else what
-  libraries do at the end is not done, such as deleting their temporary files.
+  libraries do at the end is not done, such as deleting their temporary files. What the server has
+  imported is frozen: else its destruction takes each process two seconds.
 - A forked process closes the server's ends of pipes. Else nobody would notice that the server has
   died, and its jobs would not be started again.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import pkgutil
@@ -211,6 +213,7 @@ def _fork() -> int | None:
     """As `os.fork`; None where it would not be safe, or there is no room for a process."""
     if len(os.listdir("/proc/self/task")) > 1:
         return None
+    gc.freeze()
     sys.stdout.flush()  # or the new process would write it, too
     sys.stderr.flush()
     with suppress(OSError):

@@ -32,18 +32,8 @@ class Placement:
 
     Left to itself, Dask would run jobs on workers that are not fit, and when a worker is lost, jobs
     again whose outcome was there or on which such a job waits, though their files are still there.
-
-    Parameters
-    ----------
-    client : Client
-    workers : Workers
-    threads : int
-        Processor threads of a job: a worker runs as many jobs at a time as it has room for.
-
-    Attributes
-    ----------
-    tries : dict of str to Try
-        Of the jobs that have been started and have not ended, by their names.
+    `threads` are the processor threads of a job: a worker runs as many jobs as it has room for.
+    `tries` holds the jobs that have been started and have not ended, by their names.
     """
 
     def __init__(self, client: Client, workers: Workers, threads: int) -> None:
@@ -87,7 +77,8 @@ class Placement:
         free = [
             address
             for address, about in self._there.items()
-            if len(mine[address]) < max(1, about["nthreads"] // self.threads)
+            if about["status"] == "running"
+            and len(mine[address]) < max(1, about["nthreads"] // self.threads)
             and gpus + sum(t.gpus for t in mine[address]) <= gpus_of(about)
         ]
         busy = self.client.processing() if len(free) > 1 else {}  # with other runs, too

@@ -29,49 +29,68 @@ from utils.runner.forkserver import Forked, ForkServer
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker has to know of a job."""
+    """What a worker has to know of a job.
+
+    Attributes
+    ----------
+    message : bytes
+        Arguments of `utils.runner.execution.main`, pickled.
+    report : str
+        Path of the executed copy without its suffix.
+    environment : mapping
+        Variables of the job's process besides those of `utils.runner.environment`.
+    network : bool
+        Whether it needs TensorFlow.
+    gpus : int
+        How many GPUs it has to itself.
+    """
 
     message: bytes
-    """Arguments of `utils.runner.execution.main`, pickled."""
     report: str
-    """Path of the executed copy without its suffix."""
     environment: Mapping[str, str]
-    """Variables of the job's process besides those of `utils.runner.environment`."""
     network: bool
-    """Whether it needs TensorFlow."""
     gpus: int = 0
-    """How many GPUs it has to itself."""
-
-    def file(self, suffix: str) -> Path:
-        """A file beside the executed copy."""
-        return Path(self.report + suffix)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job's process ended."""
+    """How a job's process ended.
+
+    Attributes
+    ----------
+    code : int or None
+        Exit code, or None if the job was stopped.
+    seconds : float
+    record : bytes
+        The job's ``.json``, read where it was written; empty if there is none.
+    """
 
     code: int | None
-    """Exit code, or None if the job was stopped."""
     seconds: float
     record: bytes
-    """The job's ``.json``, read where it was written; empty if there is none."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """What a worker must see and have, to give the results that any other would."""
+    """What a worker must see and have, to give the results that any other would.
+
+    Attributes
+    ----------
+    root : str
+        The checkout.
+    mark, content : str
+        A file of the workspace, and what it holds since this run began.
+    code : str
+        See `code_of`.
+    versions : mapping
+        Packages of the environment.
+    """
 
     root: str
-    """The checkout."""
     mark: str
-    """A file of the workspace, written for this run."""
     content: str
-    """What it holds."""
     code: str
-    """See `code_of`."""
     versions: Mapping[str, str]
-    """Packages of the environment."""
 
     def refusal(self) -> str:
         """What is wrong with this process, or an empty string."""
@@ -86,23 +105,18 @@ class Site:
         except OSError as error:
             return f"can't read {error.filename} ({error.strerror}); {shared}"
         for name, wanted in self.versions.items():
-            if (found := _version(name)) != wanted:
-                return (
-                    f"has {name} {found}, expected {wanted}; start it in an environment made from "
-                    "the same requirements.txt"
-                )
+            try:
+                found = version(name)
+            except PackageNotFoundError:
+                found = "not at all"
+            if found != wanted:
+                environment = "start it in an environment made from the same requirements.txt"
+                return f"has {name} {found}, expected {wanted}; {environment}"
         return ""
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not at all"
-
-
 def code_of(root: str | Path) -> str:
-    """A hash of the checkout's templates and package."""
+    """A hash of the checkout's files: whether two machines have the same, not what code does."""
     digest = hashlib.sha256()
     for path in sorted([*Path(root).glob("utils/**/*.py"), *Path(root).glob("notebooks/*.ipynb")]):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
@@ -112,10 +126,9 @@ def code_of(root: str | Path) -> str:
 class Runner(WorkerPlugin):
     """Runs the jobs of one run on a worker, in processes that end with the run, whatever ends it.
 
-    (What no job runs in ends ten minutes later, if the run was killed; see
-    `utils.runner.forkserver`.) What breaks without `transition`: a run that is killed says nothing
-    to the workers, and its jobs would go on for hours. Dask then drops their tasks, which is seen
-    there.
+    (A fork server without jobs ends ten minutes later, if the run was killed.) Without
+    `transition`, the jobs of a run that was killed would go on for hours: it tells its workers
+    nothing, but Dask drops its tasks.
 
     Parameters
     ----------
@@ -160,7 +173,7 @@ class Runner(WorkerPlugin):
                 code = self._run(key, task, environment, self._spawn)
         record = b""
         with suppress(OSError):
-            record = task.file(".json").read_bytes()
+            record = Path(task.report + ".json").read_bytes()
         return Ended(code, time.monotonic() - begin, record)
 
     def stop(self) -> None:
@@ -195,7 +208,7 @@ class Runner(WorkerPlugin):
         with self._lock:
             if self._stopped:
                 return None
-            task.file(".log").parent.mkdir(parents=True, exist_ok=True)
+            Path(task.report).parent.mkdir(parents=True, exist_ok=True)
             process = self._running[key] = start(task, environment)
         try:
             code = process.wait()
@@ -208,16 +221,16 @@ class Runner(WorkerPlugin):
         """A process forked from one that has the libraries."""
         if not (self._server and self._server.alive):
             self._server = ForkServer(self.network, cleaned(os.environ))
-        return self._server.start(task.message, task.file(".log"), environment, task.network)
+        return self._server.start(task.message, task.report + ".log", environment, task.network)
 
     def _spawn(self, task: Task, environment: dict) -> subprocess.Popen:
         """A new process."""
-        with open(task.file(".log"), "ab") as log:  # to append, as the notebook's own text is
+        with open(task.report + ".log", "ab") as log:  # to append, as the notebook's own text is
             process = subprocess.Popen(
                 [sys.executable, "-m", "utils.runner.execution"],
                 stdin=subprocess.PIPE,
                 stdout=log,
-                stderr=log,
+                stderr=subprocess.STDOUT,
                 cwd=self.site.root,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for run_all.py, which then stops its jobs
