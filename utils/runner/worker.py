@@ -29,68 +29,45 @@ from utils.runner.forkserver import Forked, ForkServer
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker has to know of a job.
-
-    Attributes
-    ----------
-    message : bytes
-        Arguments of `utils.runner.execution.main`, pickled.
-    report : str
-        Path of the executed copy without its suffix.
-    environment : mapping
-        Variables of the job's process besides those of `utils.runner.environment`.
-    network : bool
-        Whether it needs TensorFlow.
-    gpus : int
-        How many GPUs it has to itself.
-    """
+    """What a worker has to know of a job."""
 
     message: bytes
+    """Arguments of `utils.runner.execution.main`, pickled."""
     report: str
+    """Path of the executed copy without its suffix."""
     environment: Mapping[str, str]
+    """Variables of the job's process besides those of `utils.runner.environment`."""
     network: bool
+    """Whether it needs TensorFlow."""
     gpus: int = 0
+    """How many GPUs it has to itself."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job's process ended.
-
-    Attributes
-    ----------
-    code : int or None
-        Exit code, or None if the job was stopped.
-    seconds : float
-    record : bytes
-        The job's ``.json``, read where it was written; empty if there is none.
-    """
+    """How a job's process ended."""
 
     code: int | None
+    """Exit code, or None if the job was stopped."""
     seconds: float
     record: bytes
+    """The job's ``.json``, read where it was written; empty if there is none."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """What a worker must see and have, to give the results that any other would.
-
-    Attributes
-    ----------
-    root : str
-        The checkout.
-    mark, content : str
-        A file of the workspace, and what it holds since this run began.
-    code : str
-        See `code_of`.
-    versions : mapping
-        Packages of the environment.
-    """
+    """What a worker must see and have, to give the results that any other would."""
 
     root: str
+    """The checkout."""
     mark: str
+    """A file of the workspace, written for this run."""
     content: str
+    """What it holds."""
     code: str
+    """See `code_of`."""
     versions: Mapping[str, str]
+    """Packages of the environment."""
 
     def refusal(self) -> str:
         """What is wrong with this process, or an empty string."""
