@@ -197,21 +197,25 @@ def test_a_run_whose_workers_stay_away_ends(tmp_path, dask, monkeypatch):
     assert status(job).reason == "was interrupted"
 
 
-def test_a_worker_that_is_not_fit_is_none(monkeypatch):
+def test_a_worker_that_is_not_fit_is_none():
     """Of three that come and go; against a scheduler that is played."""
-    fit, unfit = {"resources": {"run": 1}}, {"resources": {"another run": 1}}
-    scenes = iter([{"a": fit, "b": unfit}, {"b": unfit}, {"b": unfit}, {}, {"c": fit}, {}])
+    scenes = iter(["ab", "b", "b", "", "c", ""])
     client = SimpleNamespace(
-        status="running", scheduler_info=lambda n_workers: {"workers": next(scenes)}
+        status="running",
+        scheduler_info=lambda n_workers: {"workers": {address: {} for address in next(scenes)}},
+        run=lambda function, run_id, workers, on_error: {
+            address: "is another" if address == "b" else "" for address in workers
+        },
     )
     said = []
-    watch = cluster.Watch(client, Cluster(scheduler="tcp://h:1"), "run", said.append)
-    assert [watch.addresses() for _ in range(3)] == [{"a"}, set(), set()]
+    workers = cluster.Workers(client, Cluster(scheduler="tcp://h:1"), "run", said.append)
+    assert [set(workers.fit()) for _ in range(3)] == [{"a"}, set(), set()]
+    assert said.pop(0) == "Worker b is not used: it is another"
     assert len(said) == 1 and "dask worker tcp://h:1" in said[0] and "60 minutes" in said[0]
-    assert [watch.addresses() for _ in range(2)] == [set(), {"c"}]
+    assert [set(workers.fit()) for _ in range(2)] == [set(), {"c"}]
     assert said[1:] == ["A worker is there again (c); the run goes on."]
     client.status = "connecting"  # to the scheduler, which says itself that it is gone
-    assert watch.addresses() == set() and len(said) == 2
+    assert set(workers.fit()) == set() and len(said) == 2
 
 
 @pytest.mark.parametrize("rule", ["content", "force"])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing import Pipe
 
 import psutil
 import pytest
@@ -82,9 +83,9 @@ def test_where_it_cannot_fork_processes_are_started(tmp_path, monkeypatch):
     job.workspace.root.mkdir()
 
     def refuse(self, *arguments):
-        forked = forkserver.Forked()
-        forked.started.set_exception(OSError())
-        return forked
+        ours, theirs = Pipe()
+        theirs.close()
+        return forkserver.Forked(ours)
 
     monkeypatch.setattr(forkserver.ForkServer, "start", refuse)
     assert run_jobs(job)[job.name].state == "done"
@@ -144,7 +145,7 @@ def test_processes_tell_how_they_end_and_outlast_a_bad_message(server, tmp_path)
     assert process.wait() == 1
     assert "Traceback" in log.read_text()
     process = server.start(MESSAGE, log, {}, False)
-    assert process.started.result(timeout=60) == process.pid
+    assert process.started() == process.pid
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() in (-signal.SIGKILL, 1)  # 1: it was done before
 

@@ -152,8 +152,8 @@ def _jobs(
             if step == FRESH_ATTACKS and chosen.get("keep_models") == "none":
                 continue  # there is no network to attack
             split = split_metrics and step == RETRAINING
-            for metric in _values(step, chosen)["metrics"] if split else []:
-                jobs.append(_job(step, workspace, {**chosen, "metrics": [metric], "part": metric}))
+            parts = _values(step, chosen)["metrics"] if split else []
+            jobs += [_job(step, workspace, chosen | {"metrics": [m], "part": m}) for m in parts]
             jobs.append(_job(step, workspace, chosen, joins=split))
     return jobs
 

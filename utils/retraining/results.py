@@ -76,7 +76,7 @@ def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
     table = table[[*COLUMNS[:place], *attacks, *COLUMNS[place:]]]
     numbers = [column for column in table.columns if column not in [*_INTEGERS, *_TEXTS]]
     try:
-        table = table.astype({column: "float64" for column in [*_INTEGERS, *numbers]})
+        table = table.astype(dict.fromkeys([*_INTEGERS, *numbers], "float64"))
     except (ValueError, TypeError) as error:
         raise ValueError(f"results: expected numbers, got something else: {error}") from error
     for column in _INTEGERS:
@@ -84,7 +84,7 @@ def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
             raise ValueError(f"results: column {column}: expected whole numbers in every row")
     if table[_NAMES].isna().any(axis=None):
         raise ValueError(f"results: columns {', '.join(_NAMES)}: expected a name in every row")
-    table = table.astype({column: "int64" for column in _INTEGERS})
+    table = table.astype(dict.fromkeys(_INTEGERS, "int64"))
     table = table.sort_values(KEY, kind="stable", ignore_index=True)
     twice = table.duplicated(KEY)
     if twice.any():

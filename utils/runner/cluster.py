@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,9 +18,10 @@ from distributed.comm import CommClosedError, get_address_host_port
 
 from utils.core.paths import ROOT
 from utils.machine import provenance
+from utils.machine.meter import count_gpus
 from utils.runner import environment, forkserver, worker
 from utils.runner.dask_defaults import use_defaults
-from utils.runner.lock import Lock
+from utils.runner.lock import Lock, Refused
 from utils.runner.worker import Runner, Site, refusal_of
 
 if TYPE_CHECKING:
@@ -33,13 +34,11 @@ REMIND_SECONDS = 300
 """So often it is said that the run still waits for a worker."""
 GIVE_UP_SECONDS = 3600
 """A run whose workers are all gone ends after so long."""
+OTHER = "what answers there is no Dask scheduler, or one that wants tls://"
 
 
-class ClusterError(Exception):
-    """The cluster can't be used; the message is one line that says why."""
-
-    code = 2
-    """Exit code of `run_all.py`."""
+class ClusterError(Refused):
+    """The cluster can't be used."""
 
 
 class ClusterLost(ClusterError):
@@ -81,17 +80,17 @@ def reach(scheduler: str) -> None:
     try:
         use_defaults(own_cluster=True)
         if address.startswith(("tcp", "tls")):
-            place = get_address_host_port(address, strict=True)
-            socket.create_connection(place, timeout=REACH_SECONDS / 2).close()
+            host_and_port = get_address_host_port(address, strict=True)
+            socket.create_connection(host_and_port, timeout=REACH_SECONDS / 2).close()
         found = asyncio.run(_identity(address))
     except TimeoutError:
         reason = f"no Dask scheduler has answered within {REACH_SECONDS} seconds"
-    except Exception as error:
-        # Whoever is there may answer with anything. A TypeError: there are no keys for TLS.
-        told = isinstance(error, (OSError, ValueError, TypeError))
-        told = told and not isinstance(error, CommClosedError)
-        other = "what answers there is no Dask scheduler, or one that wants tls://"
-        reason = " ".join(str(error).split()) if told else other
+    except CommClosedError:
+        reason = OTHER
+    except (OSError, ValueError, TypeError) as error:  # a TypeError: there are no keys for TLS
+        reason = " ".join(str(error).split())
+    except Exception:  # whoever is there may answer with anything
+        reason = OTHER
     else:
         if found == "Scheduler":
             return
@@ -116,40 +115,32 @@ async def _identity(scheduler: str) -> str:
 @contextmanager
 def connect(cluster: Cluster) -> Iterator[Client]:
     """A client of the cluster that is asked for."""
+    import cloudpickle
     import dask
     from distributed import Client, LocalCluster
 
     use_defaults(own_cluster=bool(cluster.scheduler))
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
     if cluster.scheduler:
-        import cloudpickle
-
-        # The workers get them, instead of importing them.
         for module in (worker, forkserver, environment):
-            cloudpickle.register_pickle_by_value(module)
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
+            cloudpickle.register_pickle_by_value(module)  # sent to workers, not imported there
         try:
             client = Client(_address(cluster.scheduler), set_as_default=False, timeout=30)
         except Exception as error:  # it answered a moment ago
-            told = " ".join(str(error).split()) or type(error).__name__
-            raise ClusterError(f"--scheduler {cluster.scheduler}: {told}") from None
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ClusterError(f"--scheduler {cluster.scheduler}: {reason}") from None
         with client:
             yield client
         return
     dask.config.set(
         {"distributed.admin.tick.limit": "1h", "distributed.worker.memory.target": False}
     )
-    resources = {}
-    if cluster.gpus_per_job:
-        from utils.machine.meter import count_gpus
-
-        resources = {"GPU": count_gpus()}
     with (
-        # Its threads only wait for the jobs' processes.
         LocalCluster(
             n_workers=1,
-            threads_per_worker=cluster.jobs,
+            threads_per_worker=cluster.jobs,  # which only wait for the jobs' processes
             processes=False,
-            resources=resources,
+            resources={"GPU": count_gpus()} if cluster.gpus_per_job else {},
             dashboard_address="127.0.0.1:0",
             worker_dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
@@ -171,44 +162,47 @@ def site_of(lock: Lock) -> Site:
     )
 
 
-def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]) -> None:
-    """Make the workers ready for the run; those that are not fit for it are not used."""
+def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]) -> Workers:
+    """Make the workers ready for the run.
+
+    Raises
+    ------
+    ClusterError
+        If they can't take part in it.
+    """
     where = f"--scheduler {cluster.scheduler}"
     if link := dashboard(client, cluster):
         say(f"Dashboard: {link}")
-    if cluster.scheduler and not client.scheduler_info()["workers"]:
+    if not client.scheduler_info()["workers"]:
         say("The scheduler has no workers yet; waiting for the first (Ctrl-C stops).")
-        began = time.monotonic()
-        while not client.scheduler_info()["workers"]:
-            with suppress(TimeoutError):
-                client.wait_for_workers(1, timeout=REMIND_SECONDS)
-                break
+    began = time.monotonic()
+    while not client.scheduler_info()["workers"]:
+        try:
+            client.wait_for_workers(1, timeout=REMIND_SECONDS)
+        except TimeoutError:
             waited = (time.monotonic() - began) / 60
             say(f"No worker has come for {waited:.0f} minutes; still waiting (Ctrl-C stops).")
     about = client.get_versions()
     ours = about["client"]["host"]["python"]
-    others = {"the scheduler": about["scheduler"]}
-    others |= {f"worker {address}": facts for address, facts in about["workers"].items()}
-    for name, facts in others.items():
+    others = {f"worker {address}": facts for address, facts in about["workers"].items()}
+    for name, facts in {"the scheduler": about["scheduler"], **others}.items():
         theirs = facts["host"]["python"]
         if theirs.split(".")[:2] != ours.split(".")[:2]:  # the code we send needs the same
             raise ClusterError(f"{where}: {name} has Python {theirs}, expected {ours}")
     client.register_plugin(runner, name=runner.name)
-    answers = client.run(refusal_of, runner.name)
-    refused = {address: why for address, why in answers.items() if why}
-    if len(refused) == len(answers):
-        address, why = next(iter(refused.items()))
-        raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
-    for address, why in refused.items():
-        say(f"Worker {address} is not used: it {why}")
-    if cluster.gpus_per_job:
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        most = max(about["resources"].get("GPU", 0) for about in workers)
-        if most < cluster.gpus_per_job:
-            raise ClusterError(
-                f"--gpus-per-job {cluster.gpus_per_job}: no worker offers more than {most:g}; "
-                "start workers with --resources GPU=<number>"
-            )
+    workers = Workers(client, cluster, runner.name, say)
+    most = max((gpus_of(about) for about in workers.fit().values()), default=0)
+    if most < cluster.gpus_per_job:
+        raise ClusterError(
+            f"--gpus-per-job {cluster.gpus_per_job}: no worker offers more than {most:g}; "
+            "start workers with --resources GPU=<number>"
+        )
+    return workers
+
+
+def gpus_of(about: Mapping) -> float:
+    """How many GPUs a worker offers."""
+    return about["resources"].get("GPU", 0)
 
 
 def dashboard(client: Client, cluster: Cluster) -> str:
@@ -225,40 +219,54 @@ def dashboard(client: Client, cluster: Cluster) -> str:
     return ""
 
 
-class Watch:
-    """Looks whether any worker is left that is fit for a run; says it if not, and in the end stops.
+class Workers:
+    """The workers of a cluster that are fit for a run; those that join are asked whether they are.
 
-    Parameters
-    ----------
-    client : Client
-    cluster : Cluster
-    run_id : str
-    say : callable
-        Called with a line of text.
+    A line tells (`say`) which worker is not used and why, and that none is left; at last that ends
+    the run.
     """
 
     def __init__(
         self, client: Client, cluster: Cluster, run_id: str, say: Callable[[str], None]
     ) -> None:
         self.client, self.cluster, self.run_id, self.say = client, cluster, run_id, say
+        self._refused: dict[str, str] = {}  # why, or an empty string, by the worker's address
         self._alone_since: float | None = None
         self._said = 0.0
 
-    def addresses(self) -> set[str]:
-        """Of the workers that are there and fit for the run.
+    def fit(self) -> dict[str, Mapping]:
+        """What the scheduler knows of each that is there and fit, by its address.
 
         Raises
         ------
+        ClusterError
+            If no worker is fit when the run begins.
         ClusterLost
             If there has been none for `GIVE_UP_SECONDS`.
         """
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
-        found = {a for a, about in workers.items() if about["resources"].get(self.run_id)}
-        if self.client.status == "running":  # else it is the scheduler that is gone
-            self._judge(found, time.monotonic())
+        if self.client.status != "running":
+            return {}  # it is the scheduler that is gone
+        if new := [address for address in workers if address not in self._refused]:
+            self._meet(new)
+        found = {a: about for a, about in workers.items() if self._refused.get(a) == ""}
+        self._judge(found, time.monotonic())
         return found
 
-    def _judge(self, found: set[str], now: float) -> None:
+    def _meet(self, new: list[str]) -> None:
+        """Ask workers whether they are fit; one that is not ready yet is asked again."""
+        answers = self.client.run(refusal_of, self.run_id, workers=new, on_error="ignore")
+        known = {address: why for address, why in answers.items() if why is not None}
+        if known and all(known.values()) and not self._refused:
+            address, why = next(iter(known.items()))
+            where = f"--scheduler {self.cluster.scheduler}"
+            raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
+        self._refused |= known
+        for address, why in known.items():
+            if why:
+                self.say(f"Worker {address} is not used: it {why}")
+
+    def _judge(self, found: Mapping[str, Mapping], now: float) -> None:
         if found:
             if self._alone_since is not None:
                 self.say(f"A worker is there again ({min(found)}); the run goes on.")

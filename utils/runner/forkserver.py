@@ -5,44 +5,49 @@ and its kernel anew. The server imports them once and forks the process of each 
 kernel, which do with them what they like. The project's own modules are not imported: every job
 reads them from disk, as they are when it starts.
 
-A process with several threads can't be forked safely. The server keeps to one, and checks that
-before each fork. (The fork server of `multiprocessing` imports all before its first fork, runs
-the main module again in each process, and can't be used within a daemon, such as a Dask worker.)
-Where the server can't fork, or has died, `Forked.wait` raises OSError, and a job is to be started
-in the ordinary way.
+The fork server of `multiprocessing` can't take its place. It can't be used within a daemon, such as
+a Dask worker with a nanny; no job could start before TensorFlow is loaded, though the first need
+none; and what ``python -W error run_all.py`` is given would hold in the notebooks, too.
+
+What breaks without the details below:
+
+- A process with several threads that is forked may wait for ever for a lock that another thread
+  held. So the server has one thread, and looks before each fork; a job's kernel is forked before
+  the job itself starts threads.
+- A forked process leaves by returning from `serve`, so that Python ends it as any other: else what
+  libraries do at the end is not done, such as deleting their temporary files. What the server has
+  imported is frozen: else its destruction takes each process two seconds.
+- A forked process closes the server's ends of pipes. Else nobody would notice that the server has
+  died, and its jobs would not be started again.
 """
 
 from __future__ import annotations
 
-import atexit
-import importlib
+import gc
 import os
 import pickle
+import pkgutil
 import signal
+import socket
 import subprocess
 import sys
-import threading
-import time
-import traceback
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]  # not `paths.ROOT`: nothing else is imported
 
 LIGHT = (
     "papermill", "nbconvert", "ipykernel.kernelapp", "matplotlib.pyplot", "pandas", "scipy.stats",
-    "scipy.spatial", "sklearn.metrics", "seaborn", "codecarbon", "pycountry", "threadpoolctl",
+    "scipy.spatial", "sklearn.metrics", "seaborn", "pycountry", "threadpoolctl",
 )  # fmt: skip
 """What jobs without a network import."""
 NETWORK = ("tensorflow", "keras")
 """What the others import besides."""
-PROCESSOR = "the processor's name"
-"""What CodeCarbon looks up once a process; it takes a second."""
+ENERGY = ("codecarbon", "codecarbon.core.util:detect_cpu_model")
+"""What measures energy; the function looks up the processor's name, which takes a second."""
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
@@ -59,17 +64,16 @@ _IDLE_SECONDS = 600
 
 
 class Forked:
-    """A process that the server has been asked to fork."""
+    """A process that the server has been asked to fork; `pid` is None until it has been."""
 
-    def __init__(self) -> None:
-        self.started: Future[int] = Future()
-        self.ended: Future[int] = Future()
+    def __init__(self, answers: Connection) -> None:
+        self._answers = answers
+        self.pid: int | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """None if it has not been forked, or not yet."""
-        done = self.started.done() and not self.started.exception()
-        return self.started.result() if done else None
+    def started(self) -> int:
+        """Its pid, once it has been forked; raises as `wait` does."""
+        self.pid = self.pid or self._answer()
+        return self.pid
 
     def wait(self) -> int:
         """Exit code, once the process has ended; negative for a signal, as in `subprocess`.
@@ -77,10 +81,17 @@ class Forked:
         Raises
         ------
         OSError
-            If the server could not fork it, or has died, and the process with it.
+            If the server could not fork it, or has died, and the process with it. The job is to be
+            started in the ordinary way.
         """
-        self.started.result()
-        return self.ended.result()
+        self.started()
+        return self._answer()
+
+    def _answer(self) -> int:
+        try:
+            return self._answers.recv()
+        except (EOFError, OSError):
+            raise OSError("the fork server can't fork, or is gone") from None
 
 
 class ForkServer:
@@ -102,55 +113,32 @@ class ForkServer:
     def __init__(self, network: bool, environment: Mapping[str, str] | None = None) -> None:
         if sys.platform != "linux":
             raise OSError("processes are forked on Linux only")
-        self._connection, theirs = Pipe()
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "utils.runner.forkserver",
-                str(theirs.fileno()),
-                str(int(network)),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            cwd=ROOT,
-            env={"TF_CPP_MIN_LOG_LEVEL": "3", **(environment or os.environ), **_ENVIRONMENT},
-            start_new_session=True,  # Ctrl-C is not for it
-        )
-        theirs.close()
-        self._lock, self._count = threading.Lock(), 0
-        self._forked: dict[int, Forked] = {}
-        threading.Thread(target=self._listen, daemon=True, name="fork server").start()
+        self._requests, theirs = socket.socketpair()
+        with theirs:
+            command = ["-m", "utils.runner.forkserver", str(theirs.fileno()), str(int(network))]
+            self._process = subprocess.Popen(
+                [sys.executable, *command],
+                **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL),
+                pass_fds=[theirs.fileno()],
+                cwd=ROOT,
+                env={"TF_CPP_MIN_LOG_LEVEL": "3", **(environment or os.environ), **_ENVIRONMENT},
+                start_new_session=True,  # Ctrl-C is not for it
+            )
 
     def start(
         self, message: bytes, log: str | Path, environment: Mapping[str, str], network: bool
     ) -> Forked:
         """Ask for a process that calls `utils.runner.execution.main` with `message`; does not wait.
 
-        Parameters
-        ----------
-        message : bytes
-            A pickled tuple; the pid of its parent and its kernel follow as arguments.
-        log : path
-            File that its standard output and error are appended to.
-        environment : mapping
-            Its environment variables, all of them.
-        network : bool
-            Whether it needs TensorFlow.
-
-        Raises
-        ------
-        OSError
-            If the server is gone.
+        `message` is a pickled tuple; the pid of its parent and its kernel follow as arguments. Its
+        output is appended to `log`, `environment` holds all its variables, and `network` says
+        whether it needs TensorFlow. OSError is raised if the server is gone.
         """
-        request = str(log), dict(environment), network, message
-        with self._lock:
-            self._count += 1
-            self._connection.send((self._count, *request))
-            forked = self._forked[self._count] = Forked()
-        return forked
+        ours, theirs = Pipe()
+        with theirs:
+            socket.send_fds(self._requests, [b"."], [theirs.fileno()])
+        ours.send((str(log), dict(environment), network, message))
+        return Forked(ours)
 
     @property
     def alive(self) -> bool:
@@ -161,134 +149,102 @@ class ForkServer:
         """End the server, and so its processes."""
         self._process.kill()
         self._process.wait()
-
-    def _listen(self) -> None:
-        """Hand on what the server says: a process has started (its pid) or ended (its code)."""
-        try:
-            while True:
-                number, event, value = self._connection.recv()
-                with self._lock:  # so that `start` has put down what it asked for
-                    forked = self._forked[number]
-                if event == "ended":
-                    del self._forked[number]
-                    forked.ended.set_result(value)
-                elif value is None:
-                    del self._forked[number]
-                    forked.started.set_exception(OSError("the fork server can't fork"))
-                else:
-                    forked.started.set_result(value)
-        except (EOFError, OSError):  # it is gone
-            pass
-        finally:
-            with self._lock:
-                self._connection.close()  # whoever sends from now on gets an OSError
-                for forked in self._forked.values():
-                    future = forked.ended if forked.started.done() else forked.started
-                    future.set_exception(OSError("the fork server is gone"))
+        self._requests.close()
 
 
 # --- the server's side ---
 
 
-def main(connection: Connection, network: bool) -> None:
-    """Import libraries and fork a process for each request, until the client is gone."""
+def serve(requests: socket.socket, network: bool) -> int:
+    """Import libraries and fork a process for each request, until the client is gone.
+
+    Returns
+    -------
+    int
+        Exit code of this process: the server, or one that it has forked.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or its processes' exit codes would be lost
-    light = [name for name in LIGHT if name != "codecarbon" or not _has_nvidia_gpu()]
-    pending = [*light, *(NETWORK if network else ()), PROCESSOR]
-    numbers: dict[int, int] = {}
-    busy = time.monotonic()
-    while time.monotonic() - busy < _IDLE_SECONDS:
-        if numbers or pending:
-            busy = time.monotonic()
-        if connection.poll(0 if pending else _POLL_SECONDS):
-            number, log, environment, needs_network, message = connection.recv()
+    # Where there is an NVIDIA GPU, CodeCarbon opens a connection to the driver on import, which
+    # must not be forked.
+    light = [*LIGHT, *(() if Path("/dev/nvidiactl").exists() else ENERGY)]
+    pending = [*light, *(NETWORK if network else ())]
+    clients: dict[int, Connection] = {}  # pid of a forked process -> who has asked for it
+    while True:
+        seconds = 0 if pending else _POLL_SECONDS if clients else _IDLE_SECONDS
+        if wait([requests], seconds):
+            _, fds, _, _ = socket.recv_fds(requests, 1, 1)
+            if not fds:
+                return 0  # the client is gone
+            client = Connection(fds[0])
+            log, environment, needs_network, message = client.recv()
             needed = {*light, *(NETWORK if needs_network else ())}
             for name in [name for name in pending if name in needed]:
                 _load(name)
                 pending.remove(name)
-            parent = os.getpid()
+            server = os.getpid()
             pid = _fork()
             if pid == 0:
-                _end_with(_run_job, connection, log, environment, message, parent)
+                for inherited in (requests, client, *clients.values()):
+                    inherited.close()
+                return _run_job(log, environment, message, server)
             if pid:
-                numbers[pid] = number
-            connection.send((number, "started", pid))
+                clients[pid] = client
+                client.send(pid)
+            else:
+                client.close()
         elif pending:
             _load(pending.pop(0))
-        for pid in list(numbers):
+        elif not clients:
+            return 0
+        for pid in list(clients):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                code = os.waitstatus_to_exitcode(status)
-                connection.send((numbers.pop(pid), "ended", code))
-
-
-def _has_nvidia_gpu() -> bool:
-    """Then CodeCarbon opens a connection to the driver on import, which must not be forked."""
-    return Path("/dev/nvidiactl").exists()
+                clients.pop(pid).send(os.waitstatus_to_exitcode(status))
 
 
 def _load(name: str) -> None:
     with suppress(Exception):  # the job that needs it will say so
-        if name != PROCESSOR:
-            importlib.import_module(name)
-        elif not _has_nvidia_gpu():
-            from codecarbon.core.util import detect_cpu_model
-
-            detect_cpu_model()  # which keeps what it finds
+        found = pkgutil.resolve_name(name)
+        if ":" in name:
+            found()  # and keeps what it has found
 
 
 def _fork() -> int | None:
     """As `os.fork`; None where it would not be safe, or there is no room for a process."""
     if len(os.listdir("/proc/self/task")) > 1:
         return None
+    gc.freeze()
     sys.stdout.flush()  # or the new process would write it, too
     sys.stderr.flush()
     with suppress(OSError):
         return os.fork()
 
 
-def _end_with(work: Callable[..., int], *arguments: object) -> NoReturn:
-    """Run `work` in a forked process and end it: its result, or 1 after an error, is its code."""
-    code = 1
-    try:
-        try:
-            code = work(*arguments)
-        except BaseException:
-            traceback.print_exc()
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)
-
-
-def _run_job(
-    connection: Connection, log: str, environment: Mapping[str, str], message: bytes, parent: int
-) -> int:
+def _run_job(log: str, environment: Mapping[str, str], message: bytes, parent: int) -> int:
     """In the forked process: fork the job's kernel, then run the job."""
     os.setsid()
-    connection.close()
     os.environ.clear()
     os.environ.update(environment)
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     os.dup2(file, 1)
     os.dup2(file, 2)
     sys.stdout.reconfigure(line_buffering=True)
-    pipe = Pipe(duplex=False)
+    reader, writer = Pipe(duplex=False)
     own = os.getpid()
     kernel = os.fork()
     if kernel == 0:
-        _end_with(_become_kernel, *pipe, own)
-    from utils.runner.execution import main as run  # from disk, as it is now
+        writer.close()
+        return _become_kernel(reader, own)
+    reader.close()
+    from utils.runner.execution import main  # from disk, as it is now
     from utils.runner.kernel import ForkedKernel
 
-    return run(*pickle.loads(message), parent, ForkedKernel(kernel, *pipe))
+    return main(*pickle.loads(message), parent, ForkedKernel(kernel, writer))
 
 
-def _become_kernel(reader: Connection, writer: Connection, parent: int) -> int:
+def _become_kernel(reader: Connection, parent: int) -> int:
     """In a further process: wait for the arguments, then be a kernel."""
     os.setsid()
-    writer.close()
     try:
         arguments = reader.recv()
     except EOFError:  # the job ended without a need for it
@@ -307,5 +263,4 @@ def _become_kernel(reader: Connection, writer: Connection, parent: int) -> int:
 
 
 if __name__ == "__main__":
-    with suppress(EOFError, OSError):  # the client is gone
-        main(Connection(int(sys.argv[1])), sys.argv[2] == "1")
+    sys.exit(serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2] == "1"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
+import psutil
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
@@ -25,44 +25,24 @@ _START = (
 """Finds the project wherever the kernel is started."""
 
 
-class ForkedKernel:
-    """A forked process that becomes a kernel once told its arguments; else much like a `Popen`."""
+class ForkedKernel(psutil.Process):
+    """A forked process that becomes a kernel once it has its arguments; used like a `Popen`."""
 
     stdin = stdout = stderr = None
 
-    def __init__(self, pid: int, reader: Connection, writer: Connection) -> None:
-        self.pid, self._writer = pid, writer
-        self.returncode: int | None = None
-        reader.close()  # the process's end
-
-    def launch(self, arguments: list[str]) -> None:
-        """Start the kernel."""
-        self._writer.send(arguments)
+    def __init__(self, pid: int, arguments: Connection) -> None:
+        super().__init__(pid)
+        self.launch = arguments.send
 
     def poll(self) -> int | None:
         """Exit code, or None while the process runs."""
-        return self._wait(os.WNOHANG)
-
-    def wait(self) -> int:
-        """Exit code, once the process has ended."""
-        return self._wait(0)
+        with suppress(psutil.TimeoutExpired):
+            return self.wait(timeout=0)
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless the process has ended."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def _wait(self, options: int) -> int | None:
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, options)
-            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
-        return self.returncode
+        with suppress(psutil.NoSuchProcess):
+            super().send_signal(number)
 
 
 def kernel_manager(kernel: ForkedKernel | None) -> type[AsyncKernelManager]:

@@ -16,8 +16,15 @@ from utils.core.files import read_json, write_json
 from utils.core.paths import Workspace
 
 
-class Locked(Exception):
-    """Another run has the workspace; the message is one line that says which."""
+class Refused(Exception):
+    """A run can't begin; the message is one line that says why."""
+
+    code = 2
+    """Exit code of `run_all.py`."""
+
+
+class Locked(Refused):
+    """Another run has the workspace."""
 
 
 def running(workspace: Workspace) -> str:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pickle
-import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from distributed.comm import CommClosedError
 
@@ -23,16 +20,13 @@ from utils.plan.records import (
     write_record,
 )
 from utils.reports.pages import Links
-from utils.runner.cluster import Cluster, ClusterLost, Watch, admit, connect, site_of
+from utils.runner.cluster import Cluster, ClusterLost, admit, connect, site_of
 from utils.runner.execution import last_words
 from utils.runner.lock import Lock
-from utils.runner.worker import Ended, Runner, Task, run_task
-
-if TYPE_CHECKING:
-    from distributed import Future
+from utils.runner.placement import LOST, Placement
+from utils.runner.worker import Ended, Runner, Task
 
 POLL_SECONDS, CLUSTER_POLL_SECONDS = 0.25, 2.0
-LOST = "the scheduler is gone; what is finished is kept, the same command goes on from there"
 
 
 def run(
@@ -74,53 +68,33 @@ def run(
         If the cluster can't be used, or is lost.
     """
     jobs, run_id = list(jobs), lock.run_id
+    known, outcomes = {job.name: job for job in jobs}, {}
+    threads = max(int(job.parameters.get("threads", 1)) for job in jobs)
     with connect(cluster) as client:
-        threads = max(int(job.parameters.get("threads", 1)) for job in jobs)
-        runner = Runner(
-            run_id,
-            site_of(lock),
-            any(job.step.network for job in jobs),
-            threads if cluster.scheduler else 1,
-        )
-        begun: dict[str, str] = {}  # job -> the worker that it runs on
-
-        def told(event: tuple[float, dict]) -> None:
-            about = event[1]
-            if "refused" in about:
-                say(f"Worker {about['worker']} is not used: it {about['refused']}")
-                return
-            key, where = about["begun"], about["worker"]
-            if key in begun:
-                name = key.removeprefix(f"{run_id} ")
-                say(f"A worker is lost; {name} goes on on {where}")
-            begun[key] = where
-
+        runner = Runner(run_id, site_of(lock), any(job.step.network for job in jobs))
         try:
-            admit(client, runner, cluster, say)
-            client.subscribe_topic(run_id, told)
-            watch = Watch(client, cluster, run_id, say) if cluster.scheduler else None
-
-            def submit(job: Job) -> Future:
-                gpus = cluster.gpus_per_job if job.step.network else 0
-                task = _task(job, links[job.name], run_id, rule, gpus)
-                needs = {run_id: 1} | ({"GPU": gpus} if gpus else {})
-                return client.submit(
-                    # A function without a name, which is sent whole: see `cluster.connect`.
-                    lambda: run_task(run_id, task),
-                    key=f"{run_id} {job.name}",
-                    pure=False,
-                    resources=needs,
-                )
-
-            def poll(outcomes: dict[str, Outcome]) -> None:
-                waiting = [j for j in jobs if j.name not in outcomes]
-                there = watch.addresses() if watch else set(begun.values())
-                running = [j for j in waiting if begun.get(f"{run_id} {j.name}") in there]
-                running = [j for j in running if state_of(j, run_id) == State.RUNNING]
-                on_poll(outcomes, {j.name: last_words(j) for j in running})
-                time.sleep(CLUSTER_POLL_SECONDS if cluster.scheduler else POLL_SECONDS)
-
-            return _run_all(jobs, submit, run_id, poll)
+            workers = admit(client, runner, cluster, say)
+            placement = Placement(client, workers, threads if cluster.scheduler else 1)
+            while True:
+                for name, ended in placement.ended().items():
+                    outcomes[name] = _outcome(known[name], ended, run_id)
+                for job in jobs:
+                    needs = known.keys() & set(job.needs)
+                    begun = job.name in outcomes or job.name in placement.tries
+                    if begun or not needs <= outcomes.keys():
+                        continue
+                    gpus = cluster.gpus_per_job if job.step.network else 0
+                    if not all(outcomes[name].fine for name in needs):
+                        outcomes[job.name] = _not_run(job)
+                    elif where := placement.room(gpus):
+                        task = _task(job, links[job.name], run_id, rule, gpus)
+                        placement.start(job.name, task, where)
+                running = [known[name] for name in placement.tries]
+                running = [job for job in running if state_of(job, run_id) == State.RUNNING]
+                on_poll(outcomes, {job.name: last_words(job) for job in running})
+                if len(outcomes) == len(jobs):
+                    return outcomes
+                placement.wait(CLUSTER_POLL_SECONDS if cluster.scheduler else POLL_SECONDS)
         except CommClosedError as error:
             raise ClusterLost(LOST) from error
         finally:
@@ -131,44 +105,10 @@ def run(
                     _record(job, State.INTERRUPTED)
 
 
-def _run_all(
-    jobs: list[Job],
-    submit: Callable[[Job], Future],
-    run_id: str,
-    poll: Callable[[dict[str, Outcome]], None],
-) -> dict[str, Outcome]:
-    """Submit each job once those it needs are done, and watch until all have ended.
-
-    Dask is not told who needs whom, and forgets what is done: when a worker is lost, it would run
-    jobs again whose outcome was there, or on which such a job waits, though their files are still
-    there.
-    """
-    outcomes: dict[str, Outcome] = {}
-    futures: dict[str, Future] = {}
-    names = {job.name for job in jobs}
-    while len(outcomes) < len(jobs):
-        for job in jobs:
-            needs = names.intersection(job.needs)
-            if job.name in outcomes or not needs <= outcomes.keys():
-                continue
-            if not all(outcomes[name].fine for name in needs):
-                outcomes[job.name] = _not_run(job)
-            elif job.name not in futures:
-                futures[job.name] = submit(job)
-            elif futures[job.name].done():
-                outcomes[job.name] = _outcome(job, futures.pop(job.name), run_id)
-        poll(outcomes)
-    return outcomes
-
-
-def _outcome(job: Job, future: object, run_id: str) -> Outcome:
+def _outcome(job: Job, ended: Ended | Exception, run_id: str) -> Outcome:
     """How a job ended; a record is written for one that could not do so itself."""
-    try:
-        ended: Ended = future.result()
-    except CancelledError:
-        raise ClusterLost(LOST) from None
-    except Exception as error:  # such as a worker that died again and again
-        return _failed(job, f"{type(error).__name__}: {' '.join(str(error).split())}")
+    if isinstance(ended, Exception):
+        return _failed(job, f"{type(ended).__name__}: {' '.join(str(ended).split())}")
     if ended.code is None:
         return Outcome(State.INTERRUPTED, ended.seconds)
     record = parse_record(ended.record)

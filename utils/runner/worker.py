@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from distributed import Status, Worker, WorkerPlugin, get_worker
+from distributed import Worker, WorkerPlugin, get_worker
 
 from utils.runner.environment import cleaned, empty_folders
 from utils.runner.forkserver import Forked, ForkServer
@@ -41,10 +41,6 @@ class Task:
     """Whether it needs TensorFlow."""
     gpus: int = 0
     """How many GPUs it has to itself."""
-
-    def file(self, suffix: str) -> Path:
-        """A file beside the executed copy."""
-        return Path(self.report + suffix)
 
 
 @dataclass(frozen=True)
@@ -86,23 +82,18 @@ class Site:
         except OSError as error:
             return f"can't read {error.filename} ({error.strerror}); {shared}"
         for name, wanted in self.versions.items():
-            if (found := _version(name)) != wanted:
-                return (
-                    f"has {name} {found}, expected {wanted}; start it in an environment made from "
-                    "the same requirements.txt"
-                )
+            try:
+                found = version(name)
+            except PackageNotFoundError:
+                found = "not at all"
+            if found != wanted:
+                environment = "start it in an environment made from the same requirements.txt"
+                return f"has {name} {found}, expected {wanted}; {environment}"
         return ""
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not at all"
-
-
 def code_of(root: str | Path) -> str:
-    """A hash of the checkout's templates and package."""
+    """A hash of the checkout's files: whether two machines have the same, not what code does."""
     digest = hashlib.sha256()
     for path in sorted([*Path(root).glob("utils/**/*.py"), *Path(root).glob("notebooks/*.ipynb")]):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
@@ -112,10 +103,9 @@ def code_of(root: str | Path) -> str:
 class Runner(WorkerPlugin):
     """Runs the jobs of one run on a worker, in processes that end with the run, whatever ends it.
 
-    (What no job runs in ends ten minutes later, if the run was killed; see
-    `utils.runner.forkserver`.) A worker that is fit for the run offers a resource of the run's
-    name, of which every job takes one unit. So jobs go to fit workers only, also if they join
-    later.
+    (A fork server without jobs ends ten minutes later, if the run was killed.) Without
+    `transition`, the jobs of a run that was killed would go on for hours: it tells its workers
+    nothing, but Dask drops its tasks.
 
     Parameters
     ----------
@@ -124,34 +114,22 @@ class Runner(WorkerPlugin):
     site : Site
     network : bool
         Whether some job needs TensorFlow.
-    threads : int
-        Processor threads of a job: a worker runs as many jobs at a time as it has room for.
     """
 
-    def __init__(self, name: str, site: Site, network: bool, threads: int) -> None:
-        self.name, self.site, self.network, self.threads = name, site, network, threads
+    def __init__(self, name: str, site: Site, network: bool) -> None:
+        self.name, self.site, self.network = name, site, network
 
-    async def setup(self, worker: Worker) -> None:
+    def setup(self, worker: Worker) -> None:
         """Called by Dask on each worker, when the run begins or the worker joins."""
-        self.refusal = self.site.refusal()
         self._lock = threading.Lock()  # so that no job starts while the others are being stopped
         self._running: dict[str, subprocess.Popen | Forked] = {}
-        self._worker = worker
         self._stopped = False
         self._server: ForkServer | None = None
-        self._settings = ""  # a folder in which there are none
+        self._settings = tempfile.mkdtemp(prefix="guided-retraining-")  # in which there are none
         seen = os.environ.get("CUDA_VISIBLE_DEVICES")
         n_gpus = int(worker.state.total_resources.get("GPU", 0))
         self._gpus = seen.split(",") if seen else [str(number) for number in range(n_gpus)]
-        if self.refusal:
-            worker.log_event(self.name, {"refused": self.refusal, "worker": worker.address})
-            return
-        self._settings = tempfile.mkdtemp(prefix="guided-retraining-")
-        # Jobs that wait for a fit worker are looked at when one goes from paused to running, not
-        # when its resources change.
-        worker.status = Status.paused
-        await worker.set_resources(**{self.name: max(1, worker.state.nthreads // self.threads)})
-        worker.status = Status.running
+        self.refusal = self.site.refusal()
 
     def teardown(self, worker: Worker) -> None:
         """Called by Dask when the run ends, or the worker does."""
@@ -165,7 +143,6 @@ class Runner(WorkerPlugin):
     def run(self, key: str, task: Task) -> Ended:
         """Run a job and wait for it."""
         begin = time.monotonic()
-        self._worker.log_event(self.name, {"begun": key, "worker": self._worker.address})
         with self._gpus_for(task) as environment:
             try:
                 code = self._run(key, task, environment, self._fork)
@@ -173,7 +150,7 @@ class Runner(WorkerPlugin):
                 code = self._run(key, task, environment, self._spawn)
         record = b""
         with suppress(OSError):
-            record = task.file(".json").read_bytes()
+            record = Path(task.report + ".json").read_bytes()
         return Ended(code, time.monotonic() - begin, record)
 
     def stop(self) -> None:
@@ -186,8 +163,7 @@ class Runner(WorkerPlugin):
                 self._server.close()
         for process in processes:
             _kill(process)
-        if self._settings:
-            shutil.rmtree(self._settings, ignore_errors=True)
+        shutil.rmtree(self._settings, ignore_errors=True)
 
     @contextmanager
     def _gpus_for(self, task: Task) -> Iterator[dict[str, str]]:
@@ -209,7 +185,7 @@ class Runner(WorkerPlugin):
         with self._lock:
             if self._stopped:
                 return None
-            task.file(".log").parent.mkdir(parents=True, exist_ok=True)
+            Path(task.report).parent.mkdir(parents=True, exist_ok=True)
             process = self._running[key] = start(task, environment)
         try:
             code = process.wait()
@@ -222,16 +198,16 @@ class Runner(WorkerPlugin):
         """A process forked from one that has the libraries."""
         if not (self._server and self._server.alive):
             self._server = ForkServer(self.network, cleaned(os.environ))
-        return self._server.start(task.message, task.file(".log"), environment, task.network)
+        return self._server.start(task.message, task.report + ".log", environment, task.network)
 
     def _spawn(self, task: Task, environment: dict) -> subprocess.Popen:
         """A new process."""
-        with open(task.file(".log"), "ab") as log:  # to append, as the notebook's own text is
+        with open(task.report + ".log", "ab") as log:  # to append, as the notebook's own text is
             process = subprocess.Popen(
                 [sys.executable, "-m", "utils.runner.execution"],
                 stdin=subprocess.PIPE,
                 stdout=log,
-                stderr=log,
+                stderr=subprocess.STDOUT,
                 cwd=self.site.root,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for run_all.py, which then stops its jobs
@@ -248,10 +224,9 @@ def run_task(name: str, task: Task) -> Ended:
     return worker.plugins[name].run(worker.get_current_task(), task)
 
 
-def refusal_of(name: str, dask_worker: Worker) -> str:
-    """Why a worker can't take part in a run, or an empty string."""
-    plugin = dask_worker.plugins.get(name)
-    return plugin.refusal if plugin else ""  # it has joined a moment ago
+def refusal_of(name: str, dask_worker: Worker) -> str | None:
+    """Why a worker can't take part in a run, or an empty string; None while it is made ready."""
+    return getattr(dask_worker.plugins.get(name), "refusal", None)
 
 
 def _kill(process: subprocess.Popen | Forked) -> None:
