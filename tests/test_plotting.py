@@ -1,5 +1,6 @@
 """Figures: what is drawn, in which look, and that saved files are whole and repeatable."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.test_templates import NOTEBOOKS, cells
 from utils import plotting
 from utils.metrics.registry import METRICS
 from utils.plotting import fonts
@@ -658,6 +660,31 @@ def test_every_figure_is_drawn_in_the_one_style():
         assert undecorated is not function, f"{name} lacks @styled"
         # and it is that decorator: it draws under the style
         assert function.__code__ is image_grid.__code__, name
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_templates_draw_with_these_functions_alone(path):
+    """Each figure of a page is of `figure_functions`; pyplot and `Figures` only show it."""
+    tree = ast.parse("\n".join(cell["source"] for cell in cells(path)))
+    modules, names = set(), set()
+    for node in ast.walk(tree):
+        imported = [alias.name for alias in getattr(node, "names", [])]
+        if isinstance(node, ast.ImportFrom) and node.module == "utils.plotting":
+            modules |= set(imported)
+        elif isinstance(node, ast.ImportFrom) and node.module.startswith("utils.plotting."):
+            names |= set(imported)
+        elif any(name.startswith(("matplotlib", "seaborn")) for name in imported):
+            assert ast.unparse(node) == "import matplotlib.pyplot as plt"
+        else:
+            assert not str(getattr(node, "module", "")).startswith("matplotlib")
+    attributes = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute)]
+    of = {module: set() for module in ("plt", *modules)}
+    for node in attributes:
+        if isinstance(node.value, ast.Name) and node.value.id in of:
+            of[node.value.id].add(node.attr)
+    assert of.pop("plt") <= {"show"}
+    drawn = names.union(*of.values()) - {"Figures"}
+    assert drawn <= set(figure_functions()) and drawn
 
 
 NAMES = ["猫", "いぬ", "고양이", "ลิง", "😀 happy", "plain"]

@@ -148,7 +148,7 @@ def test_a_damaged_table_is_refused(tmp_path):
     whole = (tmp_path / "t.csv").read_text()
     for damaged in (whole.replace("0.5", "0.4", 1), whole[: whole.rindex("digits")]):
         (tmp_path / "t.csv").write_text(damaged)
-        with pytest.raises(ValueError, match=r"t\.csv: not the table that t\.json tells of"):
+        with pytest.raises(ValueError, match=r"t\.csv: not the table that t\.json describes"):
             read_results(tmp_path / "t.csv")
     (tmp_path / "t.json").unlink()
     assert len(read_results(tmp_path / "t.csv")) == 1  # on one's own authority

@@ -1,15 +1,21 @@
 """One rule for the chosen point, wherever it is asked for."""
 
+import ast
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.test_results import row
+from tests.test_templates import NOTEBOOKS, cells
 from utils.retraining.outcomes import pack
 from utils.retraining.results import results_table
-from utils.retraining.selection import chosen_point, chosen_points, near
+from utils.retraining.selection import RULE, chosen_point, chosen_points, near
 from utils.retraining.store import Curve
+from utils.statistics import recommendation, summaries
+from utils.statistics.record import as_record
 from utils.statistics.summaries import summarise_runs
+from utils.statistics.weighing import weigh
 
 CURVES = [  # accuracies on validation, point 0 first; the chosen point
     ([0.9, 0.5, 0.7, 0.7], 2),
@@ -44,6 +50,47 @@ def test_each_curve_has_its_own_chosen_point_whatever_the_index():
     curves = zip("abcd", CURVES, strict=True)
     table = pd.concat([results_table(rows_of(a, metric)) for metric, (a, _) in curves])
     assert chosen_points(table)["point"].tolist() == [point for _, point in CURVES]
+
+
+PAGES = [path for path in NOTEBOOKS if path.name.startswith(("3-4.1", "5.1", "5.2"))]
+
+
+def announced(page, results):
+    """What a page announces of a results table: the call in its template, made on that table."""
+    calls = [
+        node
+        for cell in cells(page)
+        for node in ast.walk(ast.parse(cell["source"]))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "recommendation.announcement"
+    ]
+    (call,) = calls
+    names = {"recommendation": recommendation, "summaries": summaries, "results": results}
+    names |= {"runs": summarise_runs(results), "found": weigh(results)}
+    return eval(ast.unparse(call), names)
+
+
+def test_all_pages_announce_the_same_winner_of_one_configuration():
+    """It is neither the most accurate on validation nor the one with the fewest inputs."""
+    rights = {"dsa": [0, 5, 6, 9], "nc": [0, 5, 8, 7], "lsa": [0, 2, 1, 1]}
+    table = results_table(
+        row(p, metric, val_accuracy=n / 10, val_right=pack(np.arange(10) < n), accuracy=n / 10)
+        for metric, curve in rights.items()
+        for p, n in enumerate(curve)
+    )
+    assert len(PAGES) == 3
+    (said,) = {announced(page, table) for page in PAGES}
+    winner = as_record(weigh(table))["recommendation"]
+    assert (winner["metric"], winner["highest"][1]) == ("nc", "dsa")
+    assert said == (
+        "accuracy 0.000 -> 0.800, recommended among the metrics of this configuration: "
+        f"nc, {winner['n_inputs']:,.0f} inputs"
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_all_pages_name_the_same_rule(page):
+    prose = " ".join(" ".join(cell["source"].split()) for cell in cells(page, "markdown"))
+    assert RULE in prose
 
 
 @pytest.mark.parametrize(

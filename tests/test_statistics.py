@@ -114,7 +114,9 @@ def test_whether_the_advice_stays_when_a_setting_changes():
     assert row(table, value="conv_1")["lost"] == pytest.approx(0.3)
     text = sensitivity_in_words(table)
     assert "- **points** on digits, 10 in the run, 5, 20 in its variants: configuration 2 " in text
-    assert "is recommended with 1 of the 2; who keeps to it is at most 0.300 less accurate" in text
+    assert (
+        "is recommended with 1 of the 2; with the others it is at most 0.300 less accurate" in text
+    )
     (stays,) = [r for _, r in table.groupby("parameter") if r["parameter"].iloc[0] == "points"]
     text = sensitivity_in_words(stays[stays["value"] != "20"])
     assert text.endswith(
@@ -543,15 +545,17 @@ def test_how_large_chance_is():
     # 905 of 1,000: sqrt(0.905 * 0.095 / 999); nc differs in 195, lsa in 15 and random in 105
     text = chance_in_words(summarise_runs(advice_runs()))
     assert text.startswith("**How large chance is.** On the 1,000 validation and adversarial")
-    assert "the standard error of an accuracy is 0.009 (at Distance-based surprise" in text
-    assert "in configuration 1, the highest, 0.905); that of the difference" in text
-    assert "on the same inputs, 0.004 to 0.014." in text and "One seed does not tell" in text
+    assert "the standard error of the highest accuracy is 0.009 (Distance-based surprise" in text
+    assert "in configuration 1, 0.905). For the difference between its chosen point" in text
+    assert "on the same inputs, it is 0.004 to 0.014." in text and "One seed cannot show" in text
     two = pd.concat([advice_runs(), advice_runs().assign(seed=1, dataset="digits")])
-    assert "The spread of the seeds is in the latter." in chance_in_words(summarise_runs(two))
+    assert "The error of the difference includes the spread of the seeds." in chance_in_words(
+        summarise_runs(two)
+    )
     both = pd.concat([advice_runs(), DSA.assign(dataset="mnist")])
     text = chance_in_words(summarise_runs(both))
-    assert text.count("standard error of an accuracy") == 2 and "inputs of mnist" in text
-    assert text.count("that of the difference") == 1  # one choice alone has none
+    assert text.count("standard error of the highest accuracy") == 2 and "inputs of mnist" in text
+    assert text.count("For the difference between") == 1  # one choice alone has none
 
 
 def test_a_page_announces_what_the_comparison_would_recommend_of_its_curves():

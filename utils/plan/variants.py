@@ -14,7 +14,7 @@ from utils.retraining.results import read_results
 
 
 def read_variants(
-    place: Workspace,
+    workspace: Workspace,
     variants: Iterable[str],
     datasets: Iterable[str],
     seeds: Iterable[int],
@@ -24,7 +24,7 @@ def read_variants(
 
     Parameters
     ----------
-    place : Workspace
+    workspace : Workspace
         Of the run.
     variants : iterable of str
         Names, such as ``epsilon-0.1``.
@@ -45,15 +45,15 @@ def read_variants(
     datasets, seeds, configurations = list(datasets), list(seeds), list(configurations)
     variants = list(variants)
     keys = [(d, s, c) for d in datasets for s in seeds for c in configurations]
-    base = read_results(place.results(*key) for key in keys)
+    base = read_results(workspace.results(*key) for key in keys)
     parts = []
     for variant in variants:
         name, _, value = variant.partition("-")
-        table = read_results(place.variant(variant).results(*key) for key in keys)
+        table = read_results(workspace.variant(variant).results(*key) for key in keys)
         parts.append(_named(table, name, value, False))
     for name in dict.fromkeys(variant.partition("-")[0] for variant in variants):
         for dataset, table in base.groupby("dataset", sort=False):
-            value = value_in_run(place, name, dataset, seeds, configurations)
+            value = value_in_run(workspace, name, dataset, seeds, configurations)
             parts.append(_named(table, name, value, True))
     return pd.concat(parts, ignore_index=True)
 
@@ -64,9 +64,13 @@ def _named(table: pd.DataFrame, parameter: str, value: str, is_base: bool) -> pd
 
 
 def value_in_run(
-    place: Workspace, name: str, dataset: str, seeds: Iterable[int], configurations: Iterable[int]
+    workspace: Workspace,
+    name: str,
+    dataset: str,
+    seeds: Iterable[int],
+    configurations: Iterable[int],
 ) -> str:
-    """The value of a parameter in the jobs whose results are compared, as their records tell.
+    """The value of a parameter in the jobs whose results are compared, from their records.
 
     Only the jobs that variants repeat count, of this data set and these seeds and configurations:
     other steps, other runs in the same workspace and other files have values of their own.
@@ -85,7 +89,7 @@ def value_in_run(
         for seed, configuration in cells:
             axes = {"dataset": dataset, "seed": seed, "configuration": configuration}
             own = {axis: value for axis, value in axes.items() if axis in step.per}
-            folder = place.reports(dataset, own.get("seed"))
+            folder = workspace.reports(dataset, own.get("seed"))
             path = folder / f"{step.copy.format(d=dataset, c=configuration)}.json"
             record = None if path in seen else read_record(path)
             seen.add(path)

@@ -47,7 +47,7 @@ def adversarial_examples(
     Notes
     -----
     Red adds to a pixel, blue takes away (mean of the channels); the scale of each perturbation,
-    its largest change, stands above it.
+    its largest change, is above it.
     """
     names = list(dict.fromkeys(map(str, attacks)))
     figure, axes = plt.subplots(

@@ -31,7 +31,7 @@ def score_distributions(scores: Mapping[str, np.ndarray], n_train: int) -> Figur
     Notes
     -----
     Where the outermost 0.5 % of the scores would take more than half of the axis, it ends at the
-    0.5 and 99.5 % quantiles, and the panel says how many inputs lie beyond (they are counted in
+    0.5 and 99.5 % quantiles, and the panel has the number of inputs beyond (they are counted in
     the outermost bars). Shares are on a logarithmic axis: scores often pile up at one value.
     """
     ids = palette_order(scores)

@@ -83,7 +83,7 @@ def palette_order(metrics: Iterable[str]) -> list[str]:
 
 @contextmanager
 def own_style() -> Iterator[None]:
-    """A context in which figures are drawn in `STYLE`, whatever a user's matplotlibrc says."""
+    """A context in which figures are drawn in `STYLE`, whatever is in a user's matplotlibrc."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import keras
 
 ORIGINAL = "original"
-"""Stands for the metric in the row of the original model, which no metric guided."""
+"""In place of the metric in the row of the original model, which no metric guided."""
 
 OUTCOMES = ["right_fixed", "right_fresh", "within_budget"]
 COLUMNS = [
@@ -159,7 +159,7 @@ def attack_chosen(
     folder : path
         Holds the networks, as `utils.retraining.curves.retrain` keeps them.
     results : DataFrame
-        The results table of one data set, configuration and seed; it says which point was chosen.
+        The results table of one data set, configuration and seed; it names the points.
     inputs : AttackedInputs
     epsilon, steps, restarts, seed
         See `withstands`.
@@ -211,7 +211,7 @@ def _kept(path: Path, like: keras.Model) -> keras.Model:
 
 
 def _check_row(network: keras.Model, inputs: AttackedInputs, row: dict, path: str | Path) -> None:
-    """ValueError unless a network is as good as its row says, on both parts of the test set."""
+    """ValueError unless a network is as good as its row has it, on both parts of the test set."""
     parts = {
         "clean": (inputs.all_clean, inputs.all_labels),
         "adversarial": (inputs.fixed, inputs.labels),

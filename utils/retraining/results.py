@@ -16,7 +16,7 @@ QUALITY = ["loss", "accuracy", "precision", "recall", "accuracy_clean", "accurac
 """On the test and adversarial test set together, then on each of them alone."""
 
 VALIDATION = ["val_loss", "val_accuracy", "val_right"]
-"""On the validation and adversarial validation inputs together; the last says which of them are
+"""On the validation and adversarial validation inputs together; the last holds which of them are
 classified right (see `.outcomes`), so that two rows can be compared input by input."""
 
 COST = [
@@ -144,12 +144,12 @@ def about_file(path: str | Path) -> Path:
 
 
 def _check_unchanged(path: str | Path) -> None:
-    """Refuse a table that is not what was written, if there is a file that tells."""
+    """Refuse a table that is not what was written, if there is a file that holds its hash."""
     if about_file(path).is_file():
         about = read_json(about_file(path))
         if not isinstance(about, dict) or about.get("sha256") != sha256(path):
             raise ValueError(
-                f"not the table that {about_file(path).name} tells of; run step 3-4.1 again, or "
+                f"not the table that {about_file(path).name} describes; run step 3-4.1 again, or "
                 "remove that file to read the table as it is"
             )
 

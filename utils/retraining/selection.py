@@ -6,8 +6,8 @@ This is the one place where that is decided; the test inputs have no say in it.
   adversarial validation inputs; of equals, the one with the fewest inputs.
 - Of several curves, the *recommended* one is that whose chosen point takes the fewest inputs, of
   those within one standard error of the most accurate one: the rule of one standard error (Breiman,
-  Friedman, Olshen and Stone, "Classification and Regression Trees", 1984, section 3.4.3), as what
-  lies closer than that is not to be told apart by these inputs.
+  Friedman, Olshen and Stone, "Classification and Regression Trees", 1984, section 3.4.3), as
+  these inputs cannot separate what is closer than that.
 
 The standard error is that of the *paired* difference. All points are measured on the same inputs,
 and what they have in common does not blur their difference: with :math:`d_i \in \{-1, 0, 1\}`, how

@@ -143,9 +143,9 @@ def _cost(evidence: Evidence) -> dict[str, str]:
     answer = (
         f"The recommended retraining takes {seconds(choice['seconds'])}"
         f"{energy(choice['energy_kwh'])}{each} ({choice['cpu_seconds']:.1f} s of processor time) "
-        f"on {choice['share']:.0%} of the inputs, for {choice['accuracy']:.3f}; all inputs take "
-        f"{seconds(everything['seconds'])}{energy(everything['energy_kwh'])} for "
-        f"{everything['accuracy']:.3f}. To find the point by trying every point of the curve takes "
+        f"on {choice['share']:.0%} of the inputs and gives {choice['accuracy']:.3f}. All inputs "
+        f"take {seconds(everything['seconds'])}{energy(everything['energy_kwh'])} and give "
+        f"{everything['accuracy']:.3f}. Trying every point of the curve to find the best takes "
         f"{seconds(searched)}. Not beaten in accuracy, time and energy together: "
         f"{and_list([f'{metric_name(m)} in configuration {c}' for c, m in front])}."
     )
@@ -173,11 +173,11 @@ def _size(evidence: Evidence) -> dict[str, str]:
     verdict = "cannot tell"
     if n < SIZES_NEEDED:
         answer = (
-            f"Nothing can be said: there {'is' if n == 1 else 'are'} {n} "
-            f"data set{'' if n == 1 else 's'}, and an answer takes {SIZES_NEEDED}."
+            f"Unknown: there {'is' if n == 1 else 'are'} {n} data set{'' if n == 1 else 's'}, and "
+            f"an answer takes {SIZES_NEEDED}."
         )
     elif table["inputs"].nunique() < 2 or table["gain"].nunique() < 2:
-        answer = "The data sets do not differ in size, or gain all the same."
+        answer = "The data sets do not differ in size, or all gain the same."
     else:
         tau, p = stats.kendalltau(table["inputs"], table["gain"])
         facts = f"(Kendall's tau = {tau:.2f}, {p_value(p)})"
@@ -186,7 +186,7 @@ def _size(evidence: Evidence) -> dict[str, str]:
         if p < ALPHA:
             answer = (
                 f"Over {n} data sets, accuracy gains more on {'larger' if tau > 0 else 'smaller'} "
-                f"ones {facts}. They differ in more than size, so this is no proof of a cause."
+                f"ones {facts}. They differ in more than size, so size need not be the cause."
             )
             verdict = "agrees, beyond chance"
     return {
@@ -224,17 +224,21 @@ def _ranking_in_words(ranking: Ranking, name) -> str:
         return f"Ranked against each other, they do not differ beyond chance ({facts})."
     best = ranking.ranks.index[0]
     alike = ranking.alike(best)
-    others = f"not told from {and_list(map(name, alike))}" if alike else "ahead of all others"
+    others = (
+        f"which the test cannot separate from {and_list(map(name, alike))}"
+        if alike
+        else "ahead of all others"
+    )
     return (
-        f"Ranked against each other, they differ ({facts}); first is {name(best)}, {others} "
-        "(Nemenyi, which compares all pairs at once and so sees less than a test of each)."
+        f"Ranked against each other, they differ ({facts}). First is {name(best)}, {others} "
+        "(Nemenyi, which compares all pairs at once and so finds less than a test of each)."
     )
 
 
 def _too_few(ranking: Ranking, needed: int, what: str) -> str:
-    """A refusal that says what is missing."""
+    """Why no test is made."""
     return (
-        f"Of significance nothing can be said: there {'is' if ranking.n == 1 else 'are'} "
+        f"No test is made: there {'is' if ranking.n == 1 else 'are'} "
         f"{ranking.blocks}, and {what} takes {needed} data sets, or seeds of one data set alone."
     )
 

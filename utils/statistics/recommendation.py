@@ -42,26 +42,26 @@ def in_words(choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.
     if choice["beats"]["no_retraining"]["difference"] < 0.0005:
         sentences.append(
             f"On {where} retraining gains nothing: the best choice is no more accurate than the "
-            "original model. If the attacks hardly fool it (see step 1.1), a larger epsilon or "
-            "other attacks would say more."
+            "original model. If the attacks hardly fool it (see step 1.1), take a larger epsilon "
+            "or other attacks."
         )
     sentences += [
         f"Best trade-off on {where}: {configuration}, on {_inputs(choice, several)}. "
-        f"That one retraining takes {took}{' a data set' if several else ''} and brings "
+        f"This one retraining takes {took}{' a data set' if several else ''}. It changes "
         f"{'mean ' if several else ''}accuracy on test and adversarial test inputs from "
         f"{choice['original_accuracy']:.3f} to "
         f"{plus_minus(choice['accuracy'], choice['accuracy_interval'])}.",
         _compared(choice, several),
         f"How sure: {how_sure(choice, ranking, against, effects)}",
-        f"It takes {RULE} ({_margin(choice)}), so the test inputs only judge; "
-        "chosen on the test inputs, as the study does, this order's best is "
+        f"It takes {RULE} ({_margin(choice)}). The test inputs only evaluate it. "
+        "With the point chosen on the test inputs, as the study does, this order's best is "
         f"{choice['study_accuracy']:.3f}"
         + ("." if several else f" at {choice['study_n_inputs']:,.0f} inputs."),
     ]
     if choice["left_out"]:
         names = [f"{metric_name(m)} in configuration {c}" for c, m in choice["left_out"]]
         sentences.append(
-            f"Left out, as not run on every data set with every seed: {and_list(names)}."
+            f"Left out, because not run on every data set with every seed: {and_list(names)}."
         )
     return " ".join(sentences)
 
@@ -118,20 +118,20 @@ def chance_in_words(runs: pd.DataFrame) -> str:
         n = and_list(sorted({f"{len(unpack(text)):,}" for text in outcomes}))
         others = table.drop(index=best)["error"]
         pairs = (
-            f"; that of the difference between its chosen point and another's, on the same inputs, "
-            f"{_range(others)}"
+            f". For the difference between its chosen point and another's, on the same inputs, "
+            f"it is {_range(others)}"
             if len(others)
             else ""
         )
         sentences.append(
             f"On the {n} validation and adversarial validation inputs of {dataset}, the standard "
-            f"error of an accuracy is {single:.3f} (at {metric_name(best[1])} in configuration "
-            f"{best[0]}, the highest, {table['val_accuracy'].max():.3f}){pairs}."
+            f"error of the highest accuracy is {single:.3f} ({metric_name(best[1])} in "
+            f"configuration {best[0]}, {table['val_accuracy'].max():.3f}){pairs}."
         )
     unknown = (
-        " One seed does not tell what training adds to it."
+        " One seed cannot show how much training adds to it."
         if runs["seed"].nunique() == 1
-        else " The spread of the seeds is in the latter."
+        else " The error of the difference includes the spread of the seeds."
     )
     return f"**How large chance is.** {' '.join(sentences)}{unknown}"
 
@@ -176,7 +176,7 @@ def _compared(choice: dict, several: bool) -> str:
     ]
     text = ", ".join(parts[:-1]) + (" and " if parts[1:] else "") + parts[-1]
     if takes_all:
-        text += "; these are all the inputs there are, so no order saves any"
+        text += ". These are all inputs there are, so no order saves any"
     if choice["metric"] == "random":
         text += "; on validation it is within one standard error of the highest"
     return f"This is {text}."
@@ -191,7 +191,7 @@ def _difference(difference: float, interval: float) -> str:
 
 
 def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.DataFrame) -> str:
-    """What the tests allow to say of the recommended metric; see `in_words`."""
+    """What the tests show about the recommended metric; see `in_words`."""
     name, n = metric_name(choice["metric"]), ranking.n
     own = against[against["first"] == choice["metric"]]
     needed = int(against["needed"].max()) if len(against) else 0
@@ -200,7 +200,7 @@ def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.
     if n == 1 and not several:
         low, high = choice["final_range"]
         spread = (
-            f" Retrained on all inputs, the same for every metric, accuracy still lies anywhere "
+            f" Retrained on all inputs, the same for every metric, accuracy is still anywhere "
             f"from {low:.3f} to {high:.3f}: differences of that size are chance."
             if high - low >= 0.0005
             else " Small differences may be chance."
@@ -228,7 +228,7 @@ def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.
             f"{found['n']}, A12 = {found['a12']:.2f})."
         )
         if "seeds of" in found["blocks"]:  # they share images: no claim beyond them
-            sentences.append("That speaks of seeds of this data set, not of other data sets.")
+            sentences.append("That is about seeds of this data set, not of other data sets.")
     else:
         sentences.append(
             f"{'Over' if sentences else 'over'} {ranking.blocks}, no test is made.{takes}"
@@ -244,7 +244,7 @@ def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.
             )
         else:
             others = and_list(map(metric_name, alike))
-            sentences.append(f"Metrics not to be told from it: {others} (Nemenyi).")
+            sentences.append(f"The test cannot separate it from {others} (Nemenyi).")
     return " ".join(sentences)
 
 
@@ -262,5 +262,5 @@ def _by_dataset(effects: pd.DataFrame, most: int = 8) -> str:
 
 
 def _more(choice: dict) -> str:
-    """What to have more of for a test."""
+    """What a test needs more of."""
     return "seeds, or as many data sets" if len(choice["datasets"]) == 1 else "data sets"

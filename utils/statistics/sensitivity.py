@@ -121,9 +121,9 @@ def sensitivity_in_words(table: pd.DataFrame) -> str:
         if not others["same"].all():
             said = (
                 f"{kept}, which is recommended for the run itself, is recommended with "
-                f"{others['same'].sum()} of the {len(others)}; who keeps to it is at most "
-                f"{max(others['lost'].max(), 0):.3f} less accurate on the test inputs than with "
-                "what is recommended there"
+                f"{others['same'].sum()} of the {len(others)}; with the others it is at most "
+                f"{max(others['lost'].max(), 0):.3f} less accurate on the test inputs than what is "
+                "recommended there"
             )
         lines.append(
             f"- **{parameter}** on {dataset}, {base['value']} in the run, "

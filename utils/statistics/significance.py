@@ -13,8 +13,8 @@ of seeds of this data set, and of no other. Where the blocks are too few for a t
 however clear it is, no test is made, and `effects` with their intervals, by data set, are what
 there is.
 
-Whoever makes many tests finds something by chance. So all signed-rank tests of a page are one
-*family*, over which Holm's correction is made, whatever they compare; and so are all of Friedman's.
+Many tests find something by chance. So all signed-rank tests of a page are one *family*, over which
+Holm's correction is made, whatever they compare. All of Friedman's tests are another.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     -------
     mean, half_width : float
         ``t(1 - (1 - confidence) / 2, n - 1) * s / sqrt(n)`` with the sample standard deviation
-        ``s``. The half-width is NaN for fewer than two values: one run says nothing about spread.
+        ``s``. The half-width is NaN for fewer than two values: one run has no spread.
     """
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
@@ -210,7 +210,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
             The first point, the original model included, whose accuracy *on validation* is
             within one standard error of the highest of any metric in this data set, configuration
             and seed (see `utils.retraining.selection`; ``near_best_accuracy`` is on test inputs).
-            NaN if not reached in every seed; ``near_best_runs`` says in how many it was.
+            NaN if not reached in every seed; ``near_best_runs`` counts those in which it was.
         ``..._seconds``, ``..._cpu_seconds``, ``..._energy_kwh``
             Of retraining *that one point*. Every point starts from the same weights, so this is
             what a user pays who knows the point. ``near_best_search_seconds`` is what finding

@@ -13,16 +13,16 @@ from utils.statistics.wording import metric_name, p_value, plus_minus
 
 
 def runs_in_words(results: pd.DataFrame) -> str:
-    """How many runs the numbers rest on, and what that means for reading them."""
+    """How many runs the numbers come from, and what that means for reading them."""
     seeds = results["seed"].nunique()
     if seeds == 1:
         return (
             "**One run with one seed.** Numbers have no interval, and small differences may be "
-            "chance; repeated seeds can tell (`--seeds 0 1 2`)."
+            "chance. Repeated seeds show how much is chance (`--seeds 0 1 2`)."
         )
     return (
-        f"**Means over {seeds} seeds**; ± is the half-width of the 95 % t-interval of the mean, "
-        "which tells how far another set of seeds may lead."
+        f"**Means over {seeds} seeds.** ± is the half-width of the 95 % t-interval of the mean: "
+        "how far the mean of other seeds may be from this one."
     )
 
 
@@ -102,7 +102,7 @@ def reach_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
         "near_best_seconds": ("seconds", 1, ",.2f"),
         "near_best_cpu_seconds": ("CPU seconds", 1, ",.2f"),
         "near_best_energy_kwh": ("Wh", 1000, ".4g"),
-        "near_best_search_seconds": ("seconds, trying all points up to it", 1, ",.2f"),
+        "near_best_search_seconds": ("search: seconds for all points up to it", 1, ",.2f"),
     }
     reached = [
         f"{int(r)} of {n}"
@@ -136,8 +136,8 @@ def parts_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
 def pairs_table(tests: pd.DataFrame, name: Callable[[Any], str] = metric_name) -> pd.DataFrame:
     """Differences of `utils.statistics.pairs.signed_rank_tests` for people.
 
-    Effect size and p-values are left out where no pair was tested; then the head of the table says
-    how many blocks there are and how many a test takes.
+    Effect size and p-values are left out where no pair was tested; then the head of the table has
+    the number of blocks and how many a test takes.
     """
     pairs = [f"{name(a)} – {name(b)}" for a, b in zip(tests["first"], tests["second"], strict=True)]
     keys = {"configuration": tests["configuration"]} if "configuration" in tests else {}
