@@ -28,7 +28,7 @@ from utils.plotting.evidence import critical_differences, differences_to_random
 from utils.plotting.images import class_counts, image_grid
 from utils.plotting.networks import confusion_matrix, training_history
 from utils.plotting.scores import first_picks, rank_correlation, score_distributions
-from utils.plotting.sensitivity import sensitivity
+from utils.plotting.sensitivity import setting_effects
 from utils.plotting.style import STYLE, metric_style, save_figure
 from utils.plotting.tradeoffs import comparison, pareto
 from utils.retraining.outcomes import pack
@@ -606,7 +606,7 @@ def test_sensitivity():
         ]
     )
     runs = summarise_variants(runs)
-    figure = sensitivity(runs)
+    figure = setting_effects(runs)
     assert len(figure.axes) == 4
     axis = figure.axes[0]
     assert axis.get_title("left") == "configuration 1" and axis.get_xlabel() == "epsilon"
@@ -620,7 +620,7 @@ def test_sensitivity():
     np.testing.assert_allclose(original.get_ydata(), 0.5)
     assert legend(figure)[0] == "original model" and len(legend(figure)) == 3
 
-    to_random = sensitivity(runs, to_random=True).axes[3]
+    to_random = setting_effects(runs, to_random=True).axes[3]
     assert to_random.get_xlabel() == "layer"
     assert len(to_random.containers) == 1  # random is the line at 0
     # dsa is 0.01 above random, 0.02 more at the second value; over the width, 2.5 of 3 points
@@ -631,7 +631,7 @@ def test_sensitivity():
 def test_a_value_equal_to_that_of_the_run_is_drawn_once():
     results = varied("points", ["5", "10"], "5", metrics=["dsa"])
     again = varied("points", ["5"], "none", metrics=["dsa"])
-    figure = sensitivity(summarise_variants(pd.concat([again, results])))
+    figure = setting_effects(summarise_variants(pd.concat([again, results])))
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["5", "10"]
     (band,) = figure.axes[0].patches
     assert band.get_x() < 0 < band.get_x() + band.get_width()
@@ -654,7 +654,7 @@ def figure_functions():
 
 def test_every_figure_is_drawn_in_the_one_style():
     functions = figure_functions()
-    assert len(functions) >= 18 and {"attack_norms", "sensitivity", "pareto"} <= set(functions)
+    assert len(functions) >= 18 and {"attack_norms", "setting_effects", "pareto"} <= set(functions)
     for name, function in functions.items():
         undecorated = inspect.unwrap(function)
         assert undecorated is not function, f"{name} lacks @styled"

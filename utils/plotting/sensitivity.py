@@ -17,7 +17,7 @@ from utils.statistics.wording import metric_name
 
 
 @styled
-def sensitivity(runs: pd.DataFrame, to_random: bool = False) -> Figure:
+def setting_effects(runs: pd.DataFrame, to_random: bool = False) -> Figure:
     """Draw accuracy against the value of a setting: a row a parameter, a column a configuration.
 
     Parameters
