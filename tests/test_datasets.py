@@ -173,7 +173,7 @@ def test_damaged_arrays_are_refused(tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         load_splits("mine", place)
     path.unlink()
-    with pytest.raises(ValueError, match=r"step 0\.0 makes it"):
+    with pytest.raises(ValueError, match=r"x_val\.npy does not exist; run step 0\.0 first"):
         load_splits("mine", place)
 
 

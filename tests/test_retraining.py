@@ -183,6 +183,9 @@ def test_retraining_inputs_hold_training_and_adversarial_inputs_alone(data):
 
 def test_load_reads_the_files_of_the_earlier_steps(data, tmp_path):
     workspace = Workspace(tmp_path)
+    about = {"class_names": list("abcd"), "n_classes": 4, "image_shape": [8, 8, 1]}
+    about["n_images"] = {"train": 60, "val": 30, "test": 41}
+    write_json(workspace.data("tiny") / "dataset.json", about)
     with pytest.raises(FileNotFoundError, match=r"x_train\.npy does not exist; run step 0\.0"):
         load_data(workspace, "tiny", 3)
     for name, array in vars(data).items():
@@ -194,6 +197,9 @@ def test_load_reads_the_files_of_the_earlier_steps(data, tmp_path):
     assert all(np.array_equal(array, getattr(again, name)) for name, array in vars(data).items())
     with pytest.raises(FileNotFoundError, match=r"run step 1\.1"):
         load_data(workspace, "tiny", 4)
+    np.save(workspace.adversarial("tiny", 3) / "x_adv_val.npy", data.x_adv_val * 2)
+    with pytest.raises(ValueError, match=r"in \[0, 1\].*run step 1\.1 again with --force"):
+        load_data(workspace, "tiny", 3)
 
 
 def test_arrays_that_do_not_fit_are_refused(data):

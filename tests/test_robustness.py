@@ -8,6 +8,7 @@ import pytest
 
 from tests.test_results import row
 from utils.attacks.norm_ball import fgsm
+from utils.core.files import write_json
 from utils.core.paths import Workspace
 from utils.networks import architectures, files, runtime
 from utils.networks.activations import predict
@@ -193,6 +194,9 @@ def test_inputs_are_those_that_the_adversarial_ones_were_made_from(tmp_path):
     np.save(place.data("mine") / "y_test.npy", y)
     for name, array in arrays.items():
         np.save(folder / f"{name}_adv_test.npy", array)
+    about = {"class_names": list("abcde"), "n_classes": 5, "image_shape": [2, 2, 1]}
+    about["n_images"] = {"train": 5, "val": 5, "test": 5}
+    write_json(place.data("mine") / "dataset.json", about)
     inputs = load_inputs(place, "mine", 1)
     assert np.array_equal(inputs.clean, x[[3, 0]]) and np.array_equal(inputs.fixed, x[:2] / 2)
     assert inputs.labels.tolist() == [3, 0] and inputs.attack.tolist() == ["cw", "pgd"]

@@ -1,8 +1,9 @@
-"""The six arrays that all later steps read: written, read back, checked."""
+"""The arrays that steps hand on: the six of step 0.0 written, and every loading, checked."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,17 +66,34 @@ def count_duplicates(splits: Splits) -> int:
     return n_duplicates
 
 
+class MissingFile(FileNotFoundError, ValueError):
+    """A file that an earlier step writes does not exist; the message says which step."""
+
+
+def missing(path: Path, step: str) -> MissingFile:
+    """The error for a file that does not exist."""
+    return MissingFile(f"{path} does not exist; run step {step} first")
+
+
 def describe(dataset: str, workspace: Workspace | str | Path = "") -> dict:
-    """What ``dataset.json`` says: class names, image shape, number of images in each split."""
+    """What is in ``dataset.json``: class names, image shape, number of images in each split.
+
+    Raises
+    ------
+    MissingFile, ValueError
+        If it does not exist or is damaged.
+    """
     path = _as_workspace(workspace).data(dataset) / "dataset.json"
     try:
         return _checked(read_json(path))
     except FileNotFoundError:
-        raise ValueError(f"{path}: not found; step 0.0 makes it") from None
+        raise missing(path, "0.0") from None
     except ValueError as error:
-        raise ValueError(
-            f"{path}: not readable ({error}); run step 0.0 again with --force"
-        ) from None
+        raise _damaged(path, error, "0.0") from None
+
+
+def _damaged(path: Path, error: object, step: str) -> ValueError:
+    return ValueError(f"{path}: damaged ({error}); run step {step} again with --force")
 
 
 def _checked(about: Any) -> dict:
@@ -110,31 +128,60 @@ def load_splits(dataset: str, workspace: Workspace | str | Path = "") -> Splits:
 
     Raises
     ------
-    ValueError
-        If a file is missing, damaged, of another shape or dtype, holds NaN or labels out of range.
+    MissingFile, ValueError
+        If a file does not exist, is damaged, of another shape or dtype, holds NaN or labels out of
+        range.
     """
     workspace = _as_workspace(workspace)
-    description = describe(dataset, workspace)
-    arrays = {name: _load(workspace.data(dataset) / f"{name}.npy") for name in Splits._fields}
-    for name in SPLITS:
-        images, labels = arrays[f"x_{name}"], arrays[f"y_{name}"]
-        where = workspace.data(dataset) / f"x_{name}.npy"
-        check_images(images, labels, description["n_classes"], str(where))
-        if list(images.shape[1:]) != description["image_shape"]:
-            expected = tuple(description["image_shape"])
-            raise ValueError(
-                f"{where}: expected images of shape {expected}, got {images.shape[1:]}"
-            )
-    return Splits(**arrays)
+    about = describe(dataset, workspace)
+    pairs = [load_pair(workspace.data(dataset), name, about, "0.0") for name in SPLITS]
+    return Splits(*(array for pair in pairs for array in pair))
 
 
-def _load(path: Path) -> np.ndarray:
+def load_pair(
+    folder: Path, part: str, about: Mapping[str, Any], step: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Load ``x_<part>.npy`` and ``y_<part>.npy``, checked.
+
+    Parameters
+    ----------
+    folder : Path
+    part : str
+        Such as ``test`` or ``adv_test``.
+    about : mapping
+        See `describe`.
+    step : str
+        Id of the step that makes them, for messages.
+
+    Returns
+    -------
+    images : ndarray of shape (n, height, width, channels), dtype=float32
+    labels : ndarray of shape (n,), dtype=int64
+
+    Raises
+    ------
+    MissingFile, ValueError
+        If a file does not exist, is damaged, or holds something else.
+    """
+    images, labels = (load_array(folder / f"{name}_{part}.npy", step) for name in "xy")
+    try:
+        check_images(images, labels, about["n_classes"], part)
+        if list(images.shape[1:]) != about["image_shape"]:
+            expected = tuple(about["image_shape"])
+            raise ValueError(f"expected images of shape {expected}, got {images.shape[1:]}")
+    except ValueError as error:
+        raise _damaged(folder / f"x_{part}.npy", error, step) from None
+    return images, labels
+
+
+def load_array(path: Path, step: str) -> np.ndarray:
+    """Load an array that `step` writes; errors as those of `load_pair`."""
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise ValueError(f"{path}: not found; step 0.0 makes it") from None
+        raise missing(path, step) from None
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path}: damaged ({error}); run step 0.0 again with --force") from None
+        raise _damaged(path, error, step) from None
 
 
 def _as_workspace(workspace: Workspace | str | Path) -> Workspace:

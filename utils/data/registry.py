@@ -9,39 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from utils.core.paths import Workspace
-from utils.data.arrays import (
-    SPLITS,
-    Splits,
-    check_images,
-    count_duplicates,
-    describe,
-    load_splits,
-    save_splits,
-)
+from utils.data.arrays import Splits
 from utils.data.raw.arrays import Arrays, from_parts
 from utils.data.raw.base import Broken, Options, Raw, Shape, Tell
 from utils.data.raw.downloads import DOWNLOADS, fetch
 from utils.data.raw.folders import NONE
 from utils.data.raw.layout import ordered_classes
 from utils.data.raw.sources import locate, open_raw
-from utils.data.splitting import Plan, Shares, plan_split, understood
-
-__all__ = [
-    "DATASETS",
-    "SPLITS",
-    "Dataset",
-    "Splits",
-    "check_images",
-    "count_duplicates",
-    "describe",
-    "image_shape",
-    "load_splits",
-    "read_raw",
-    "read_splits",
-    "save_splits",
-    "split",
-    "understood",
-]
+from utils.data.splitting import Plan, Shares, plan_split
 
 STUDY_SHARES: Shares = (0.7, 0.2, 0.1)
 """Shares of training, validation and test images, as in the study."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from utils.core.files import atomic, write_csv
+from utils.data.arrays import load_array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ def save_scores(folder: Path, scores: Mapping[str, np.ndarray], table: pd.DataFr
 
 def load_scores(folder: Path, metrics: Iterable[str]) -> dict[str, np.ndarray]:
     """Read some metrics' scores of all inputs, training inputs first."""
-    return {m: np.load(folder / f"{m}.npy", allow_pickle=False) for m in metrics}
+    return {m: load_array(folder / f"{m}.npy", "2.1") for m in metrics}
 
 
 def found_first(

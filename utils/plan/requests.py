@@ -207,11 +207,13 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
     workspace, dataset = jobs[0].workspace, jobs[0].dataset
     first = next((job for job in jobs if job.step == PREPROCESSING), None)
     now = status(first, rule).reason if first else UP_TO_DATE
+    found = None
     if now not in UNCHANGED:
         given = first.parameters
         if not (thorough or is_at_hand(dataset, given["raw"], workspace)):
             return []
-        raw, split_up, shape = _listed(first)
+        found = _listed(first)
+        raw, split_up, shape = found
         if dataset not in DATASETS:  # of the others it is known what they are
             raw.check_labels()
         sizes, n_classes = split_up.sizes, len(raw.class_names)
@@ -226,7 +228,7 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
     else:
         workspace = jobs[0].home if now == AS_VARIED else workspace
         return describe(dataset, workspace).get("understood", []) if first else []
-    _network(jobs, planned, rule, shape, n_classes, thorough)
+    _network(jobs, planned, rule, shape, n_classes, thorough, found)
     most = min(sizes["train"], sizes["test"])
     attack = next((job.parameters for job in jobs if job.step == ADVERSARIALS), None)
     n_adversarial = (attack or {}).get("n_adversarial") or most
@@ -259,7 +261,10 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
     return lines
 
 
-def _listed(job: Job) -> tuple[Raw, Plan, Shape]:
+Listed = tuple[Raw, Plan, Shape]
+
+
+def _listed(job: Job) -> Listed:
     """What step 0.0 will find: raw images, their split, the shape they get."""
     given, dataset = job.parameters, job.dataset
     said = {n: given[n] for n in ("class_order", "leave_out", "label_column", "white")}
@@ -276,12 +281,14 @@ def _network(
     shape: Sequence[int],
     n_classes: int,
     thorough: bool,
+    found: Listed | None,
 ) -> None:
     """A model of the user's own must fit, and a layer that is named must be there.
 
     That one can be traced without a name is asked of a model only if a step does so. If `thorough`,
     it is tried whether it expects images resized otherwise, or classes in another order, while raw
-    images are there. TensorFlow is started for it only if it will be used.
+    images are there (`found`, if they have been listed). TensorFlow is started for it only if it
+    will be used.
     """
     steps = [job for job in jobs if job.step in (PREPROCESSING, TRAINING, SCORING)]
     given = {job.step: job.parameters for job in planned}
@@ -297,7 +304,9 @@ def _network(
         if path:
             first = next(job for job in planned if job.step == PREPROCESSING)
             there = thorough and is_at_hand(first.dataset, first.parameters["raw"], first.workspace)
-            model = _own_model(given[TRAINING], shape, n_classes, first if there else None)
+            found = (found or _listed(first)) if there else None
+            resize = str(first.parameters["resize"])
+            model = _own_model(given[TRAINING], shape, n_classes, resize, found)
         else:
             plan = architectures.architecture_for(jobs[0].dataset, shape, n_classes)
             model = architectures.build(plan, shape, n_classes)
@@ -308,17 +317,20 @@ def _network(
 
 
 def _own_model(
-    given: Mapping[str, object], shape: Sequence[int], n_classes: int, first: Job | None
+    given: Mapping[str, object],
+    shape: Sequence[int],
+    n_classes: int,
+    resize: str,
+    found: Listed | None,
 ) -> keras.Model:
-    """Read a model of the user's own; with the job of step 0.0, tried on what that will make."""
+    """Read a model of the user's own; with raw images, tried on what step 0.0 will make of them."""
     from utils.networks.own import read_own_model
     from utils.networks.trials import fitted, orders_of, raw_sample, try_conventions
 
     path = str(given["own_model"])
-    if first is None:
+    if found is None:
         return read_own_model(path, shape, n_classes)
-    raw, plan, shape = _listed(first)
-    resize = str(first.parameters["resize"])
+    raw, plan, shape = found
     images, labels = raw_sample(raw, plan, shape, resize)
     model = read_own_model(path, shape, n_classes, images=images[resize])
     if not given["accept_weak"]:

@@ -31,7 +31,7 @@ from utils.attacks.norm_ball import pgd
 from utils.attacks.registry import ATTACKS
 from utils.core.files import write_csv
 from utils.core.paths import Workspace
-from utils.data.arrays import SPLITS
+from utils.data.arrays import SPLITS, describe, load_array, load_pair
 from utils.networks.activations import predict
 from utils.networks.copying import agree, copy_of, require_same
 from utils.networks.files import load
@@ -94,11 +94,18 @@ class AttackedInputs:
 
 
 def load_inputs(workspace: Workspace, dataset: str, seed: int) -> AttackedInputs:
-    """Read what steps 0.0 and 1.1 wrote; ValueError if the two do not belong together."""
-    folder = workspace.adversarial(dataset, seed)
-    paths = [workspace.data(dataset) / f"{name}_test.npy" for name in "xy"]
-    paths += [folder / f"{name}_adv_test.npy" for name in ("x", "y", "source", "attack")]
-    x, y, fixed, labels, source, attack = (np.load(path, allow_pickle=False) for path in paths)
+    """Read what steps 0.0 and 1.1 wrote.
+
+    Raises
+    ------
+    MissingFile, ValueError
+        See `utils.data.arrays.load_pair`; also if the two do not belong together.
+    """
+    folder, about = workspace.adversarial(dataset, seed), describe(dataset, workspace)
+    x, y = load_pair(workspace.data(dataset), "test", about, "0.0")
+    fixed, labels = load_pair(folder, "adv_test", about, "1.1")
+    names = ("source", "attack")
+    source, attack = (load_array(folder / f"{name}_adv_test.npy", "1.1") for name in names)
     if source.max() >= len(y) or not np.array_equal(y[source], labels):
         raise ValueError(f"{folder}: not made from these test images; run step 1.1 again")
     return AttackedInputs(x[source], fixed, labels, attack, x, y)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from utils.core.files import read_json
 from utils.core.paths import Workspace
+from utils.data.arrays import describe, load_array, load_pair, load_splits, missing
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,19 +53,15 @@ def load_data(workspace: Workspace, dataset: str, seed: int) -> RetrainingData:
 
     Raises
     ------
-    FileNotFoundError
-        If one is missing, with the step that makes it.
+    MissingFile, ValueError
+        See `utils.data.arrays.load_pair`.
     """
-    arrays = {}
-    for field in fields(RetrainingData):
-        adversarial = "adv" in field.name
-        step = "1.1 (adversarials)" if adversarial else "0.0 (preprocessing)"
-        folder = workspace.adversarial(dataset, seed) if adversarial else workspace.data(dataset)
-        path = folder / f"{field.name}.npy"
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} does not exist; run step {step} first")
-        arrays[field.name] = np.load(path, allow_pickle=False)
-    return RetrainingData(**arrays)
+    folder, about = workspace.adversarial(dataset, seed), describe(dataset, workspace)
+    arrays = load_splits(dataset, workspace)._asdict()
+    for part in ("adv_train", "adv_val", "adv_test"):
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = load_pair(folder, part, about, "1.1")
+    attack = load_array(folder / "attack_adv_test.npy", "1.1")
+    return RetrainingData(**arrays, attack_adv_test=attack)
 
 
 def original_accuracy(workspace: Workspace, dataset: str, seed: int) -> float:
@@ -72,10 +69,10 @@ def original_accuracy(workspace: Workspace, dataset: str, seed: int) -> float:
 
     Raises
     ------
-    FileNotFoundError
-        If it is missing.
+    MissingFile
+        If it does not exist.
     """
     path = workspace.original_accuracy(dataset, seed)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; run step 0.1 (original model) first")
+        raise missing(path, "0.1")
     return float(read_json(path)["accuracy"]["test"])

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from utils.core.text import listed
-from utils.data.raw.base import Broken, Raw, Shape, Tell
+from utils.data.raw.base import Broken, Raw, Shape
 from utils.data.raw.images import resized
 from utils.data.raw.scale import DEEP, FLOAT, Scale, Stored, apply, check_mixed, scale_of
 
@@ -38,20 +39,14 @@ class Arrays(Raw):
         height, width, channels = self.images.shape[1:]
         return height, width, min(channels, 3)
 
-    def read(
-        self,
-        positions: np.ndarray,
-        shape: Shape,
-        max_broken: int = 0,
-        tell: Tell | None = None,
-        resize: str = "pillow",
-    ) -> tuple[np.ndarray, dict[int, Broken]]:
-        result = np.empty((len(positions), *shape), np.float32)
+    def _decode(
+        self, images: np.ndarray, positions: np.ndarray, resize: str, **limits: Any
+    ) -> dict[int, Broken]:
         for start in range(0, len(positions), 1000):
             batch = self.images[positions[start : start + 1000]].astype(np.float32)
             batch = apply(self.scale, self.stored, batch)
-            result[start : start + 1000] = _fitted(batch, shape, resize)
-        return result, {}
+            images[start : start + 1000] = _fitted(batch, images.shape[1:], resize)
+        return {}
 
     def _contents(self, positions: np.ndarray) -> Iterator[tuple[int, bytes]]:
         return ((n, self.images[position].tobytes()) for n, position in enumerate(positions))

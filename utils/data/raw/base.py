@@ -73,7 +73,6 @@ class Raw(ABC):
     def found_shape(self) -> Shape:
         """Height, width and channels, found by looking at some images."""
 
-    @abstractmethod
     def read(
         self,
         positions: np.ndarray,
@@ -109,6 +108,14 @@ class Raw(ABC):
         ValueError
             If more than `max_broken` images fail.
         """
+        images = np.empty((len(positions), *shape), np.float32)
+        return images, self._decode(images, positions, resize, max_broken=max_broken, tell=tell)
+
+    @abstractmethod
+    def _decode(
+        self, images: np.ndarray, positions: np.ndarray, resize: str, **limits: Any
+    ) -> dict[int, Broken]:
+        """Fill `images`, which have their shape; see `read`, whose other options `limits` are."""
 
     def check_labels(self) -> None:
         """Compare images, byte for byte: where two classes share one, a label is wrong.

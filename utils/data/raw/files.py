@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from utils.core.text import listed
 from utils.data.raw import archives, doubts
-from utils.data.raw.base import Broken, Options, Raw, Shape, Tell
+from utils.data.raw.base import Broken, Options, Raw, Shape
 from utils.data.raw.folders import NONE, as_given, is_left_out
 from utils.data.raw.images import look
 from utils.data.raw.layout import Layout, arrange
@@ -73,27 +74,20 @@ class ImageFiles(Raw):
             except ValueError as error:
                 raise ValueError(f"{self.source}: {error}") from None
 
-    def read(
-        self,
-        positions: np.ndarray,
-        shape: Shape,
-        max_broken: int = 0,
-        tell: Tell | None = None,
-        resize: str = "pillow",
-    ) -> tuple[np.ndarray, dict[int, Broken]]:
-        images = np.empty((len(positions), *shape), np.float32)
+    def _decode(
+        self, images: np.ndarray, positions: np.ndarray, resize: str, **limits: Any
+    ) -> dict[int, Broken]:
         broken, notes = decode_all(
             self._contents(positions),
-            shape,
+            images.shape[1:],
             images,
             lambda number: self._name(positions[number]),
-            max_broken,
-            tell,
-            resize,
-            self.white,
+            resize=resize,
+            white=self.white,
+            **limits,
         )
         self.notes += [note for note in notes if note not in self.notes]
-        return images, dict(sorted(broken.items()))
+        return dict(sorted(broken.items()))
 
     def only(self, chosen: np.ndarray) -> ImageFiles:
         places = [self.places[i] for i in np.flatnonzero(chosen)]
