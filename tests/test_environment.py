@@ -145,7 +145,7 @@ def test_kernels_start_from_nothing(tmp_path, monkeypatch, forked):
         monkeypatch.setattr(worker, "ForkServer", refuse)
     look = (
         "import os, sys, matplotlib as mpl\nfrom IPython import get_ipython\n"
-        "print(mpl.get_backend(), mpl.rcParams['lines.linewidth'], 'dataset' in globals())\n"
+        "print(mpl.get_backend(), mpl.rcParams['lines.linewidth'], 'dataset' in dir())\n"
         "print(sys.flags.optimize, sys.flags.utf8_mode, sys.warnoptions)\n"
         "print(sorted(n for n in os.environ if n.startswith(('TF_U', 'XLA', 'DASK', 'CODEC'))))\n"
         "print(os.environ['HOME'], os.path.exists(os.environ['IPYTHONDIR']))\n"

@@ -32,11 +32,11 @@ def server():
 
 def test_kernels_are_fresh_and_have_libraries_but_nothing_of_the_project(tmp_path):
     look = (
-        "import os, sys, random, numpy as np\n"
-        "print(os.getpid(), sys.argv[0], 'pandas' in sys.modules, sys.executable)\n"
+        "import os, sys, random, numpy as np\nfrom sys import modules\n"
+        "print(os.getpid(), sys.argv[0], 'pandas' in modules, sys.executable)\n"
         "print(random.random(), np.random.random())\n"
         "ours = {'utils.runner', 'utils.runner.own_kernel'}\n"
-        "print([m for m in sys.modules if m.startswith('utils.') and m not in ours])"
+        "print([m for m in modules if m.startswith('utils.') and m not in ours])"
     )
     jobs = [make_job(tmp_path, name, look) for name in ("one", "two")]
     jobs[0].workspace.root.mkdir()
