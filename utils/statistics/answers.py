@@ -238,7 +238,7 @@ def _ranking_in_words(ranking: Ranking, name) -> str:
 def _too_few(ranking: Ranking, needed: int, what: str) -> str:
     """Why no test is made."""
     return (
-        f"No test is made: there {'is' if ranking.n == 1 else 'are'} "
+        f"Not tested: there {'is' if ranking.n == 1 else 'are'} "
         f"{ranking.blocks}, and {what} takes {needed} data sets, or seeds of one data set alone."
     )
 
