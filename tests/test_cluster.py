@@ -27,6 +27,8 @@ from utils.runner import cluster
 from utils.runner.cluster import Cluster, ClusterError, ClusterLost
 from utils.runner.worker import Site, code_of
 
+pytestmark = pytest.mark.slow  # schedulers and workers are started
+
 
 class Dask:
     """A scheduler and its workers, each a process of its own that knows nothing of the project."""
