@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils.core.paths import Workspace
 from utils.data.arrays import describe, load_splits
@@ -207,7 +207,7 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
     workspace, dataset = jobs[0].workspace, jobs[0].dataset
     first = next((job for job in jobs if job.step == PREPROCESSING), None)
     now = status(first, rule).reason if first else UP_TO_DATE
-    if now not in UNCHANGED:
+    if first and now not in UNCHANGED:
         given = first.parameters
         if not (thorough or is_at_hand(dataset, given["raw"], workspace)):
             return []
@@ -308,7 +308,7 @@ def _network(
 
 
 def _own_model(
-    given: Mapping[str, object], shape: Sequence[int], n_classes: int, first: Job | None
+    given: Mapping[str, Any], shape: Sequence[int], n_classes: int, first: Job | None
 ) -> keras.Model:
     """Read a model of the user's own; with the job of step 0.0, tried on what that will make."""
     from utils.networks.own import read_own_model
