@@ -27,6 +27,8 @@ from utils.runner import cluster
 from utils.runner.cluster import Cluster, ClusterError, ClusterLost
 from utils.runner.worker import Site, code_of
 
+pytestmark = pytest.mark.slow  # schedulers and workers are started
+
 
 class Dask:
     """A scheduler and its workers, each a process of its own that knows nothing of the project."""
@@ -126,7 +128,7 @@ def test_workers_share_the_jobs_and_import_nothing_of_the_project(tmp_path, dask
     link = f"http{host.removeprefix('tcp')}:{port}/status"
     assert said == [f"Dashboard: {link}"]
     with urllib.request.urlopen(link, timeout=10) as page:
-        assert b"<title>Dask: Status</title>" in page.read()
+        assert b"<title>Dask" in page.read()
     with Client(dask.address, set_as_default=False) as client:
         imported = client.run(lambda: [m for m in sys.modules if m.split(".")[0] == "utils"])
         servers = client.run(lambda: len(psutil.Process().children()))

@@ -58,6 +58,7 @@ def test_copy_file_and_start_compute_the_same(name, tmp_path):
     np.testing.assert_array_equal(outputs(model), expected)  # never changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("configuration", [1, 2, 3])
 @pytest.mark.parametrize("name", ["normalization", "nested", "batch normalization", HALF])
 def test_point_0_is_the_original_model_and_the_kept_file_its_row(configuration, name, tmp_path):

@@ -164,6 +164,7 @@ def test_a_head_that_does_not_show_its_hidden_layer_asks_for_a_name(dimensions):
         activations(model, IMAGES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["EfficientNetB0", "MobileNetV2"])
 @pytest.mark.parametrize("top", [True, False])
 def test_networks_of_keras_applications(keras, tmp_path, name, top):

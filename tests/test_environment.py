@@ -95,6 +95,7 @@ def pictures(notebook):
     return [o["data"]["image/png"] for o in outputs if "image/png" in o.get("data", {})]
 
 
+@pytest.mark.slow
 def test_a_hostile_home_changes_not_a_bit(tmp_path):
     (tmp_path / "empty").mkdir()
     variables = {"clean": {"HOME": str(tmp_path / "empty")}, "hostile": hostile(tmp_path / "home")}
@@ -136,6 +137,7 @@ def save_weights(place, path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forked", [True, False])
 def test_kernels_start_from_nothing(tmp_path, monkeypatch, forked):
     for name, value in hostile(tmp_path / "home").items():

@@ -31,6 +31,7 @@ def outputs_of(job):
     return [o for c in notebook["cells"] if c["cell_type"] == "code" for o in c["outputs"]]
 
 
+@pytest.mark.slow
 def test_done_then_up_to_date_then_changed(tmp_path):
     job = make_job(tmp_path, "ok", WRITE.format("out.txt"), outputs=["out.txt"], value=7)
     job.workspace.root.mkdir()
@@ -59,6 +60,7 @@ def test_done_then_up_to_date_then_changed(tmp_path):
     assert status(edited).reason == "code of ok.ipynb changed"
 
 
+@pytest.mark.slow
 def test_a_variant_starts_from_what_the_run_has_made(tmp_path):
     cells = [WRITE.format("out.txt"), "Path(workspace, 'curve.txt').open('a').write('x')"]
     run = make_job(tmp_path, "ok", *cells, outputs=["out.txt"], value=7)
@@ -148,12 +150,14 @@ def test_a_failure_is_shown_and_what_needs_it_does_not_run(tmp_path):
     assert "ZeroDivisionError" in index and "section 2. Divide" in index
 
 
+@pytest.mark.slow
 def test_an_output_that_was_promised_must_be_there(tmp_path):
     job = make_job(tmp_path, "lazy", "pass", outputs=["never.npy"])
     job.workspace.root.mkdir()
     assert run_jobs(job)[job.name].detail == "did not write never.npy"
 
 
+@pytest.mark.slow
 def test_a_killed_kernel_is_explained(tmp_path):
     job = make_job(tmp_path, "killed", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     job.workspace.root.mkdir()
@@ -163,6 +167,7 @@ def test_a_killed_kernel_is_explained(tmp_path):
     assert job.file(".html").exists()
 
 
+@pytest.mark.slow
 def test_kernels_run_this_interpreter_and_stderr_goes_to_the_log(tmp_path, monkeypatch):
     installed = tmp_path / "jupyter" / "kernels" / "python3"
     installed.mkdir(parents=True)
@@ -186,6 +191,7 @@ def test_kernels_run_this_interpreter_and_stderr_goes_to_the_log(tmp_path, monke
     assert "old thing" in log and "from C++" in log
 
 
+@pytest.mark.slow
 def test_progress_is_the_newest_line_the_notebook_said(tmp_path):
     said = []
     cell = "import time\nprint('→ point 1 of 2', flush=True)\nprint('other')\ntime.sleep(2)"
@@ -196,6 +202,7 @@ def test_progress_is_the_newest_line_the_notebook_said(tmp_path):
     assert read_json(job.file(".json"))["says"] == "all done"
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_kernels_and_the_next_run_goes_on(tmp_path):
     mark = tmp_path / "pid"
     cell = (
@@ -226,6 +233,7 @@ def test_ctrl_c_stops_the_kernels_and_the_next_run_goes_on(tmp_path):
     assert run_jobs(job)[job.name].state == "done"
 
 
+@pytest.mark.slow
 def test_the_energy_of_a_step_counts_what_its_kernel_computes(tmp_path):
     idle = make_job(tmp_path, "idle", "import time\ntime.sleep(4)")
     work = "import time\nend = time.process_time() + 5\nwhile time.process_time() < end: pass"
@@ -239,6 +247,7 @@ def test_the_energy_of_a_step_counts_what_its_kernel_computes(tmp_path):
         assert power[1] > 1.03 * power[0]
 
 
+@pytest.mark.slow
 def test_user_given_text_is_escaped(tmp_path):
     job = make_job(tmp_path, "x<b>y", "print('<script>alert(1)</script>')")
     job.workspace.root.mkdir()

@@ -23,6 +23,8 @@ from utils.plan.freshness import status
 from utils.retraining.results import COST, read_results
 from utils.runner.lock import Lock, Locked
 
+pytestmark = pytest.mark.slow  # runs are stopped at many moments
+
 OPTIONS = [
     "--preset",
     "smoke",

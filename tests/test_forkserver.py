@@ -30,6 +30,7 @@ def server():
     server.close()
 
 
+@pytest.mark.slow
 def test_kernels_are_fresh_and_have_libraries_but_nothing_of_the_project(tmp_path):
     look = (
         "import os, sys, random, numpy as np\nfrom sys import modules\n"
@@ -48,6 +49,7 @@ def test_kernels_are_fresh_and_have_libraries_but_nothing_of_the_project(tmp_pat
     assert one[6:] == two[6:] == ["[]"]
 
 
+@pytest.mark.slow
 def test_a_kernel_has_the_threads_and_figures_that_a_started_one_has(tmp_path, monkeypatch):
     cell = (
         "import os, matplotlib.pyplot as plt, numpy, scipy.linalg\n"
@@ -78,6 +80,7 @@ def _figure(job):
     return png
 
 
+@pytest.mark.slow
 def test_where_it_cannot_fork_processes_are_started(tmp_path, monkeypatch):
     job = make_job(tmp_path, "job", "import time\nprint('hello')")
     job.workspace.root.mkdir()
@@ -92,6 +95,7 @@ def test_where_it_cannot_fork_processes_are_started(tmp_path, monkeypatch):
     assert printed(job) == ["hello"]
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_when_the_server_dies(tmp_path):
     mark = tmp_path / "pid"
     cell = (
@@ -114,6 +118,7 @@ def test_a_job_goes_on_when_the_server_dies(tmp_path):
     assert not alive
 
 
+@pytest.mark.slow
 def test_ctrl_c_does_not_wait_for_the_server(tmp_path):
     job = make_job(tmp_path, "job", "print('never')")
     job.workspace.root.mkdir()
@@ -124,8 +129,10 @@ def test_ctrl_c_does_not_wait_for_the_server(tmp_path):
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run_jobs(job, on_poll=interrupt)
-    assert time.monotonic() - began < 5
+    stopped = time.monotonic()
     assert not job.file(".ipynb").exists()
+    run_jobs(job)
+    assert stopped - began < (time.monotonic() - stopped) / 2
 
 
 def test_a_process_with_threads_is_not_forked():
@@ -174,6 +181,7 @@ def test_the_server_ends_with_its_client():
     assert not alive
 
 
+@pytest.mark.slow
 def test_a_job_and_its_kernel_end_with_the_run(tmp_path):
     mark = tmp_path / "pid"
     cell = f"import os, time\nopen({str(mark)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"

@@ -23,6 +23,7 @@ SIZES = {  # the study's
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", FILES)
 def test_the_study_splits(raw_real, dataset):
     raw = read_raw(dataset, raw_real / FILES[dataset])
@@ -36,6 +37,7 @@ def test_the_study_splits(raw_real, dataset):
     assert np.unique(splits.y_train).size == len(raw.class_names)
 
 
+@pytest.mark.slow
 def test_gtsrb_by_track(raw_real):
     raw = read_raw("gtsrb", raw_real / FILES["gtsrb"])
     assert np.bincount(raw.labels)[:5].tolist() == [210, 2220, 2250, 1410, 1980]
@@ -48,6 +50,7 @@ def test_gtsrb_by_track(raw_real):
     assert len(set(raw.tracks[by_image.test]) & set(raw.tracks[by_image.train])) > 1000
 
 
+@pytest.mark.slow
 def test_intel_and_mnist_are_whole(raw_real):
     raw = read_raw("intel", raw_real / FILES["intel"])
     assert raw.class_names == ["buildings", "forest", "glacier", "mountain", "sea", "street"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import pickle
@@ -12,12 +14,14 @@ import subprocess
 import sys
 import tarfile
 import time
+import warnings
 import zipfile
 from zlib import crc32
 
 import numpy as np
 import pytest
 
+from run_all import main
 from tests.conftest import ROOT, run_all
 from tests.pictures import tree, write_folder, write_tar, write_zip
 
@@ -300,6 +304,33 @@ def contents(root):
     }
 
 
+WHOLE = list(BAD_INPUT)[::20]
+"""Cases that run as a command; starting one for each takes minutes."""
+
+
+def call_main(*arguments, cwd, timeout):
+    """What `run_all` of conftest does, in this process; a warning is an error."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", DeprecationWarning)
+        patch.setattr(sys, "argv", ["run_all.py", *map(str, arguments)])
+        signal.alarm(timeout)  # a pipe that is opened is waited for
+        try:
+            code = main()
+        except SystemExit as end:  # as argparse ends
+            code = end.code
+        finally:
+            signal.alarm(0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
 @pytest.mark.parametrize("case", BAD_INPUT)
 def test_bad_input_costs_one_line_and_changes_nothing(tmp_path, case):
     arguments, message = BAD_INPUT[case]
@@ -308,7 +339,8 @@ def test_bad_input_costs_one_line_and_changes_nothing(tmp_path, case):
         write_folder(tmp_path / "workspace", OLD)
     before = contents(tmp_path)
     place = tmp_path / "workspace"
-    result = run_all(*arguments, "--workspace", place, cwd=tmp_path, timeout=60)
+    run = run_all if case in WHOLE else call_main
+    result = run(*arguments, "--workspace", place, cwd=tmp_path, timeout=60)
     assert result.returncode == 2
     assert message in result.stderr and len(result.stderr) < 2500
     assert len(result.stderr.strip().splitlines()) == 1 and result.stderr.strip().isprintable()

@@ -23,6 +23,8 @@ from utils.retraining.fresh_attacks import ORIGINAL, read_fresh
 from utils.retraining.results import COST, KEY, about_file, read_results
 from utils.retraining.selection import chosen_points
 
+pytestmark = pytest.mark.slow  # whole runs
+
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):

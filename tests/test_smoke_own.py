@@ -15,6 +15,8 @@ from utils.data.arrays import describe, load_splits
 from utils.networks import files, runtime
 from utils.retraining.results import read_results
 
+pytestmark = pytest.mark.slow  # whole runs
+
 QUICK = [
     "--preset",
     "smoke",

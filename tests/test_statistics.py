@@ -601,6 +601,7 @@ def study(gains, n=10, datasets=1):
     return pd.concat(parts)
 
 
+@pytest.mark.slow
 def test_answers_agree_with_the_study_beyond_chance():
     gains = {c: {"deepgini": 0.1 + c / 1000, "nc": 0.05, "random": 0} for c in (1, 3)}
     gains[2] = {"deepgini": 0.2, "nc": 0.15, "random": 0.1}
@@ -617,6 +618,7 @@ def test_answers_agree_with_the_study_beyond_chance():
     assert "not of other" not in weigh(study(gains, n=1, datasets=10)).text
 
 
+@pytest.mark.slow
 def test_seeds_of_several_data_sets_are_not_tested_as_if_independent():
     gains = {c: {"deepgini": 0.1 * c, "nc": 0.05, "random": 0} for c in (1, 2, 3)}
     evidence = weigh(study(gains, n=9, datasets=3))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 from utils.core.paths import ROOT
 
@@ -207,7 +208,8 @@ def _refuse(node: ast.AST) -> None:
     elif isinstance(node, ast.ClassDef):
         hidden = "a metaclass" if node.keywords else ""
     if hidden:
-        raise ValueError(f"line {node.lineno}: {hidden} hides what is used; use it by its name")
+        line = getattr(node, "lineno", 0)
+        raise ValueError(f"line {line}: {hidden} hides what is used; use it by its name")
 
 
 def _defined(node: ast.stmt) -> list[str]:
@@ -230,7 +232,7 @@ def _defined(node: ast.stmt) -> list[str]:
 class _WithoutWords(ast.NodeTransformer):
     """Takes out what changes no number, and imports from the project, which are followed."""
 
-    def generic_visit(self, node: ast.AST) -> ast.AST:
+    def generic_visit(self, node: Any) -> ast.AST:
         super().generic_visit(node)
         if getattr(node, "body", None) == [] and not isinstance(node, ast.Module):
             node.body = [ast.Pass()]

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -23,7 +24,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "papermill"
 
 
 @cache
-def facts() -> dict[str, object]:
+def facts() -> dict[str, Any]:
     """Software and machine of this process; looked up once.
 
     Returns

@@ -76,7 +76,9 @@ class Place:
         return values
 
 
-def tail(model: keras.Model, before: Callable[..., Any] | None = None, prefix: str = ""):
+def tail(
+    model: keras.Model, before: Callable[..., Any] | None = None, prefix: str = ""
+) -> Iterator[Place]:
     """The operations at a network's end, the last first, back to where several come together.
 
     Those of nested networks take the place of these. Names of layers play no part, nor their place

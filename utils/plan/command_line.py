@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from utils.attacks.registry import ATTACKS
 from utils.core.paths import Workspace
@@ -55,8 +56,9 @@ def command_line() -> argparse.ArgumentParser:
         parser.add_argument(name, nargs="+", metavar=metavar, default=default, help=about)
 
     def more(name: str, metavar: str, about: str) -> None:
-        options = {"nargs": "+", "action": "extend", "default": []}
-        parser.add_argument(name, metavar=metavar, help=about, **options)
+        parser.add_argument(
+            name, metavar=metavar, help=about, nargs="+", action="extend", default=[]
+        )
 
     def one(name: str, metavar: str, default: str, about: str) -> None:
         parser.add_argument(name, metavar=metavar, default=default, help=about)
@@ -92,7 +94,7 @@ def command_line() -> argparse.ArgumentParser:
 
 def show_list() -> None:
     """A line for each thing that can be named on the command line."""
-    sections = {
+    sections: dict[str, Mapping[Any, str]] = {
         "Data sets (--datasets), and your own with --raw": {
             e.id: e.title for e in DATASETS.values()
         },

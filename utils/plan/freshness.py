@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from utils.core.code import NO_NUMBERS, code_hash
 from utils.core.code import fingerprint as code_fingerprint
@@ -81,10 +82,10 @@ def status(job: Job, rule: str = "content", reread: bool = False) -> Status:
     if any(name.startswith("utils.") for name in record["code"]):
         return Status(False, "made before code was compared by definition: once more")
     for part in ("parameters", "code", "outputs", "inputs"):  # so a file is named by its maker
-        now, before = present[part], record[part]
-        for name in sorted(now.keys() | before.keys()):
-            if _content(now.get(name)) != _content(before.get(name)):
-                return Status(False, _difference(part, name, before.get(name), now.get(name)))
+        new, old = present[part], record[part]
+        for name in sorted(new.keys() | old.keys()):
+            if _content(new.get(name)) != _content(old.get(name)):
+                return Status(False, _difference(part, name, old.get(name), new.get(name)))
     if not (_ends_with(job.file(".ipynb"), b"}") and _ends_with(job.file(".html"), b"</html>")):
         return Status(False, "its report is missing or cut")
     return Status(True, UP_TO_DATE)
@@ -166,7 +167,7 @@ def _own_files(job: Job, known: Mapping[str, dict]) -> dict[str, dict]:
     return found
 
 
-def _folder_hash(path: Path) -> dict[str, object]:
+def _folder_hash(path: Path) -> dict[str, Any]:
     """Of names, sizes and times, not content: there may be many files."""
     files = sorted(walk(path)[0])
     seen = [(name, (path / name).stat()) for name in files if (path / name).exists()]
@@ -174,7 +175,7 @@ def _folder_hash(path: Path) -> dict[str, object]:
     return {"sha256": hashlib.sha256(json.dumps(listed).encode()).hexdigest()}
 
 
-def _file_hash(path: Path, known: Mapping | None) -> dict[str, object]:
+def _file_hash(path: Path, known: Mapping | None) -> dict[str, Any]:
     stat = path.stat()
     seen = {"size": stat.st_size, "time": stat.st_mtime_ns}
     if known and all(known.get(k) == v for k, v in seen.items()):

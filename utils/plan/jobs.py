@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from utils.core.files import unshare
 from utils.core.paths import Workspace
@@ -18,7 +19,7 @@ class Job:
 
     step: Step
     workspace: Workspace
-    parameters: Mapping[str, object]
+    parameters: Mapping[str, Any]
     """Every parameter of the template, but for the workspace."""
     report: Path
     """The executed copy without suffix; ``.ipynb``, ``.html``, ``.json``, ``.log`` stand there."""
@@ -92,9 +93,9 @@ def plan(
     datasets: Iterable[str],
     seeds: Iterable[int],
     configurations: Iterable[int],
-    settings: Mapping[str, Mapping[str, object]],
+    settings: Mapping[str, Mapping[str, Any]],
     split_metrics: bool = False,
-    variants: Mapping[str, Mapping[str, Mapping[str, object]]] | None = None,
+    variants: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
 ) -> list[Job]:
     """The jobs of a request, in an order in which they can run.
 
@@ -112,7 +113,8 @@ def plan(
         own, and a last job compares them.
     """
     variants = variants or {}
-    axes = {"dataset": list(datasets), "seed": list(seeds), "configuration": list(configurations)}
+    axes: dict[str, list] = {"dataset": list(datasets), "seed": list(seeds)}
+    axes["configuration"] = list(configurations)
     jobs = _jobs(workspace, axes, settings, split_metrics)
     for name, changed in variants.items():
         again = _jobs(workspace.variant(name), axes, changed, split_metrics)
@@ -136,7 +138,7 @@ def _whole(axes: Mapping[str, list]) -> dict[str, list]:
 def _jobs(
     workspace: Workspace,
     axes: Mapping[str, list],
-    settings: Mapping[str, Mapping[str, object]],
+    settings: Mapping[str, Mapping[str, Any]],
     split_metrics: bool,
 ) -> list[Job]:
     """All jobs of one workspace but the one that compares it with others; see `plan`."""
@@ -148,7 +150,7 @@ def _jobs(
         for axis in step.per:
             cells = [{**cell, axis: value} for cell in cells for value in axes[axis]]
         for cell in cells:
-            chosen = {**settings.get(cell.get("dataset"), {}), **_whole(axes), **cell}
+            chosen = {**settings.get(cell.get("dataset", ""), {}), **_whole(axes), **cell}
             if step == FRESH_ATTACKS and chosen.get("keep_models") == "none":
                 continue  # there is no network to attack
             split = split_metrics and step == RETRAINING
@@ -158,21 +160,20 @@ def _jobs(
     return jobs
 
 
-def _values(step: Step, chosen: Mapping[str, object]) -> dict[str, object]:
+def _values(step: Step, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Every parameter of the step's template: as chosen, else its default."""
     declared = template_parameters(step.path)
     return {n: chosen.get(n, p.default) for n, p in declared.items() if n != "workspace"}
 
 
-def _job(
-    step: Step, workspace: Workspace, chosen: Mapping[str, object], joins: bool = False
-) -> Job:
+def _job(step: Step, workspace: Workspace, chosen: Mapping[str, Any], joins: bool = False) -> Job:
     values = _values(step, chosen)
     d, c, part = values.get("dataset", ""), values.get("configuration"), values.get("part")
     folder = workspace.reports(d, values["seed"] if "seed" in step.per else None)
     own = files(step, workspace, values, joins)
     report = folder / (step.copy.format(d=d, c=c) + (f"-{part}" if part else ""))
-    inputs, outdated = own.reads + own.reads_too, ()
+    inputs = own.reads + own.reads_too
+    outdated: tuple[str, ...] = ()
     if step == RETRAINING and values["keep_models"] == "none":  # so there is no step 4.2
         attacks = workspace.relative(folder / f"{FRESH_ATTACKS.copy.format(d=d, c=c)}.*")
         outdated = (attacks, *files(FRESH_ATTACKS, workspace, values).writes)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from utils.attacks.registry import ATTACKS
 from utils.data.raw.images import RESIZES
@@ -21,7 +22,7 @@ from utils.metrics.registry import METRICS
 from utils.networks.conventions import COLOR_ORDERS, PIXEL_RANGES
 from utils.retraining.configurations import CONFIGURATIONS
 
-PRESETS: dict[str, tuple[str, dict[str, object]]] = {
+PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "smoke": (
         "does everything run? 400 images, a few epochs, 2 points; the numbers mean nothing",
         {
@@ -94,7 +95,7 @@ def _above(low: float, high: float = math.inf) -> Callable[[float], str]:
 def _one_of(choices: Iterable) -> Callable[[object], str]:
     choices = list(choices)
 
-    def rule(value: object) -> str:
+    def rule(value: Any) -> str:
         if value in choices:
             return ""
         return f"one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
@@ -102,7 +103,7 @@ def _one_of(choices: Iterable) -> Callable[[object], str]:
     return rule
 
 
-def _each(rule: Callable[[object], str], kind: type = str) -> Callable[[list], str]:
+def _each(rule: Callable[[Any], str], kind: type = str) -> Callable[[list], str]:
     def check_list(values: list) -> str:
         if not values:
             return "at least one value"
@@ -216,7 +217,7 @@ RULES: dict[str, Callable[..., str]] = {
 """What each template parameter may hold; a test keeps it equal to the templates' own lines."""
 
 
-def check(name: str, value: object, kind: type) -> object:
+def check(name: str, value: Any, kind: type[Any]) -> Any:
     """Return `value` as `kind`, or raise a ParameterError that says what was expected.
 
     Parameters
@@ -277,7 +278,8 @@ def template_parameters(template: Path) -> dict[str, Parameter]:
     kinds = {"bool": bool, "int": int, "float": float, "str": str, "list": list}
     found = {}
     for line in ast.parse(source).body:
-        name, kind = line.target.id, kinds[ast.unparse(line.annotation)]
+        assert isinstance(line, ast.AnnAssign) and line.value and line.end_lineno, template.name
+        name, kind = ast.unparse(line.target), kinds[ast.unparse(line.annotation)]
         default = ast.literal_eval(line.value)
         found[name] = Parameter(name, kind, default, comments.get(line.end_lineno, ""))
     return found
@@ -324,7 +326,7 @@ def parse_settings(
 
 def parse_variants(
     texts: Iterable[str], known: Mapping[str, Parameter], own: Mapping[str, str]
-) -> dict[str, dict[str, object]]:
+) -> dict[str, dict[str, Any]]:
     """Read ``--vary name=value,value`` texts, see `parse_settings`.
 
     Returns
@@ -332,7 +334,7 @@ def parse_variants(
     dict of str to dict
         Name of each variant, such as ``epsilon-0.1``, and the one setting it changes.
     """
-    found: dict[str, dict[str, object]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for text in texts:
         name, separator, values = text.partition("=")
         if not (separator and values):
@@ -353,7 +355,7 @@ def parse_variants(
     return found
 
 
-def settings(dataset: str, preset: str, chosen: Mapping[str, object]) -> dict[str, object]:
+def settings(dataset: str, preset: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Values that replace the templates' defaults: the preset's, the data set's own, the user's."""
     entry = DATASETS.get(dataset)
     own = entry.presets.get(preset, {}) if entry else {}

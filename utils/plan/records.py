@@ -48,7 +48,7 @@ class Outcome:
         return self.state in (State.DONE, State.UP_TO_DATE)
 
 
-def identity(job: Job) -> dict[str, object]:
+def identity(job: Job) -> dict[str, Any]:
     """What a record holds of the job itself."""
     return {
         "name": job.name,
@@ -59,7 +59,7 @@ def identity(job: Job) -> dict[str, object]:
     }
 
 
-def write_record(job: Job, state: State, content: Mapping[str, object] | None = None) -> dict:
+def write_record(job: Job, state: State, content: Mapping[str, Any] | None = None) -> dict:
     """Write the record of `job`, whole or not at all, and return it.
 
     `content` may be an earlier record: the job and its state replace what that holds of them.

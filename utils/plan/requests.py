@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils.core.paths import Workspace
 from utils.data.arrays import describe, load_splits
@@ -208,7 +208,7 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
     first = next((job for job in jobs if job.step == PREPROCESSING), None)
     now = status(first, rule).reason if first else UP_TO_DATE
     found = None
-    if now not in UNCHANGED:
+    if first and now not in UNCHANGED:
         given = first.parameters
         if not (thorough or is_at_hand(dataset, given["raw"], workspace)):
             return []
@@ -317,7 +317,7 @@ def _network(
 
 
 def _own_model(
-    given: Mapping[str, object],
+    given: Mapping[str, Any],
     shape: Sequence[int],
     n_classes: int,
     resize: str,

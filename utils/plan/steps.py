@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from utils.core.paths import TEMPLATES, Workspace
 
@@ -124,7 +124,7 @@ class Files(NamedTuple):
     """Files that keep what a stopped job had finished."""
 
 
-def files(step: Step, w: Workspace, p: Mapping[str, object], joins: bool = False) -> Files:
+def files(step: Step, w: Workspace, p: Mapping[str, Any], joins: bool = False) -> Files:
     """The files of a step with some parameters: the one place that lists them.
 
     A retraining job `joins` curves that others made, makes a part of them for that, or is alone.

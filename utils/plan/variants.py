@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -87,7 +88,11 @@ def value_in_run(
     seen = set()
     for step in VARIED:
         for seed, configuration in cells:
-            axes = {"dataset": dataset, "seed": seed, "configuration": configuration}
+            axes: dict[str, Any] = {
+                "dataset": dataset,
+                "seed": seed,
+                "configuration": configuration,
+            }
             own = {axis: value for axis, value in axes.items() if axis in step.per}
             folder = workspace.reports(dataset, own.get("seed"))
             path = folder / f"{step.copy.format(d=dataset, c=configuration)}.json"

@@ -125,13 +125,15 @@ def retrain(
     for point, size in enumerate(sizes):
         if point in store.rows:
             continue
+        assert trainer is not None  # points are missing, so there is one
         cost = dict.fromkeys(("wall_seconds", "cpu_seconds", "cpu_percent", "energy_kwh"), 0.0)
         usage = Usage(**cost, energy_method=meter.energy_method)
         trainer.reset(start if point else original, seed, learning_rate)
         if point:
-            options = {"epochs": epochs, "batch_size": batch_size, "seed": [seed, point]}
             with meter.measure() as usage:
-                for _ in trainer.fit(x, y, order[:size], **options):
+                for _ in trainer.fit(
+                    x, y, order[:size], epochs=epochs, batch_size=batch_size, seed=[seed, point]
+                ):
                     pass
         costs = asdict(usage)
         row = {**name, "point": point, "n_inputs": size, **evaluate(trainer, data)}

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -190,9 +190,9 @@ def attack_chosen(
     first = results[results["point"] == 0].iloc[[0]].assign(metric=ORIGINAL)
     rows = []
     for row in pd.concat([first, chosen_points(results)]).to_dict("records"):
-        if row["metric"] == ORIGINAL:
-            path, kept = "original model", model
-        else:
+        path: str | Path = "original model"
+        kept = model
+        if row["metric"] != ORIGINAL:
             path = Path(folder) / f"c{row['configuration']}_{row['metric']}_p{row['point']}.keras"
             kept = _kept(path, model)
         network.set_weights(kept.get_weights())
@@ -219,7 +219,7 @@ def _kept(path: Path, like: keras.Model) -> keras.Model:
 
 def _check_row(network: keras.Model, inputs: AttackedInputs, row: dict, path: str | Path) -> None:
     """ValueError unless a network is as good as its row has it, on both parts of the test set."""
-    parts = {
+    parts: dict[str, tuple[Any, Any]] = {
         "clean": (inputs.all_clean, inputs.all_labels),
         "adversarial": (inputs.fixed, inputs.labels),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -102,7 +103,7 @@ def write_results(
     path: str | Path,
     rows: Iterable[dict] | pd.DataFrame,
     provenance: Mapping[str, Mapping],
-    parameters: Mapping[str, object],
+    parameters: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Check `rows`, write them as CSV, and beside it as JSON how they were made; return the table.
 

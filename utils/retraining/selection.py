@@ -76,11 +76,11 @@ def paired(first: str, second: str) -> tuple[float, float]:
     ValueError
         If they are not of equally many inputs.
     """
-    first, second = unpack(first), unpack(second)
-    if len(first) != len(second):
-        raise ValueError(f"outcomes: expected equally many, got {len(first)} and {len(second)}")
-    differences = first.astype(float) - second
-    return float(differences.mean()), float(differences.var() / max(len(first) - 1, 1))
+    one, two = unpack(first), unpack(second)
+    if len(one) != len(two):
+        raise ValueError(f"outcomes: expected equally many, got {len(one)} and {len(two)}")
+    differences = one.astype(float) - two
+    return float(differences.mean()), float(differences.var() / max(len(one) - 1, 1))
 
 
 def standard_error(outcomes: str) -> float:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class Curve:
             raise ValueError(f"models_dir: expected a folder to keep models in (keep {keep!r})")
         self.path, self.signature, self.keep, self.prefix = path, signature, keep, prefix
         self.models_dir = Path(models_dir) if models_dir else None
-        self._made = {**facts(), "started": now()}
+        self._made: dict[str, Any] = {**facts(), "started": now()}
         self.rows, self.provenance, self.models = self._read()
         # A point whose model is wanted but gone or damaged is computed again.
         for point in [p for p in self._wanted() if not self._has_model(p)]:
@@ -82,7 +82,8 @@ class Curve:
             files.save(model, self._model_file(point), images)
             self.models[str(point)] = sha256(self._model_file(point))
         if self.path:
-            content = {"signature": self.signature, "provenance": self.provenance}
+            content: dict[str, Any] = {"signature": self.signature}
+            content["provenance"] = self.provenance
             content["models"] = self.models
             content["rows"] = list(self.rows.values())
             write_json(self.path, {"sha256": checksum(content), **content})
@@ -115,6 +116,7 @@ class Curve:
         return path.is_file() and sha256(path) == self.models.get(str(point))
 
     def _model_file(self, point: int) -> Path:
+        assert self.models_dir is not None  # models are kept
         return self.models_dir / f"{self.prefix}_p{point}.keras"
 
     def _remove_models(self) -> None:

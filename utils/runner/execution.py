@@ -213,4 +213,5 @@ def main(
 
 if __name__ == "__main__":
     parent = os.getppid()
-    sys.exit(main(*pickle.load(sys.stdin.buffer), parent))
+    job, links, run_id, rule = pickle.load(sys.stdin.buffer)
+    sys.exit(main(job, links, run_id, rule, parent))

@@ -33,6 +33,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from io import TextIOWrapper
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -118,7 +119,9 @@ class ForkServer:
             command = ["-m", "utils.runner.forkserver", str(theirs.fileno()), str(int(network))]
             self._process = subprocess.Popen(
                 [sys.executable, *command],
-                **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 cwd=ROOT,
                 env={"TF_CPP_MIN_LOG_LEVEL": "3", **(environment or os.environ), **_ENVIRONMENT},
@@ -184,7 +187,8 @@ def serve(requests: socket.socket, network: bool) -> int:
             server = os.getpid()
             pid = _fork()
             if pid == 0:
-                for inherited in (requests, client, *clients.values()):
+                requests.close()
+                for inherited in (client, *clients.values()):
                     inherited.close()
                 return _run_job(log, environment, message, server)
             if pid:
@@ -218,6 +222,7 @@ def _fork() -> int | None:
     sys.stderr.flush()
     with suppress(OSError):
         return os.fork()
+    return None
 
 
 def _run_job(log: str, environment: Mapping[str, str], message: bytes, parent: int) -> int:
@@ -228,6 +233,7 @@ def _run_job(log: str, environment: Mapping[str, str], message: bytes, parent: i
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    assert isinstance(sys.stdout, TextIOWrapper)  # a file, as this process was started
     sys.stdout.reconfigure(line_buffering=True)
     reader, writer = Pipe(duplex=False)
     own = os.getpid()
@@ -239,7 +245,8 @@ def _run_job(log: str, environment: Mapping[str, str], message: bytes, parent: i
     from utils.runner.execution import main  # from disk, as it is now
     from utils.runner.kernel import ForkedKernel
 
-    return main(*pickle.loads(message), parent, ForkedKernel(kernel, writer))
+    job, links, run_id, rule = pickle.loads(message)
+    return main(job, links, run_id, rule, parent, ForkedKernel(kernel, writer))
 
 
 def _become_kernel(reader: Connection, parent: int) -> int:

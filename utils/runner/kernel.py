@@ -38,6 +38,7 @@ class ForkedKernel(psutil.Process):
         """Exit code, or None while the process runs."""
         with suppress(psutil.TimeoutExpired):
             return self.wait(timeout=0)
+        return None
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless the process has ended."""
@@ -51,6 +52,7 @@ def kernel_manager(kernel: ForkedKernel | None) -> type[AsyncKernelManager]:
 
     class ForkedProvisioner(LocalProvisioner):
         async def launch_kernel(self, cmd: list[str], **_: object) -> dict:
+            assert kernel is not None
             kernel.launch(cmd[len(launcher) :])
             self.process, self.pid, self.pgid = kernel, kernel.pid, kernel.pid
             return self.connection_info

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from distributed.comm import CommClosedError
 
@@ -112,10 +113,11 @@ def _outcome(job: Job, ended: Ended | Exception, run_id: str) -> Outcome:
     if ended.code is None:
         return Outcome(State.INTERRUPTED, ended.seconds)
     record = parse_record(ended.record)
-    own = record is not None and record["run"] == run_id
-    if ended.code == 0 and not own:
+    if record is not None and record["run"] != run_id:
+        record = None  # of an earlier run
+    if ended.code == 0 and record is None:
         return Outcome(State.UP_TO_DATE)
-    if not own or record["state"] == State.RUNNING:
+    if record is None or record["state"] == State.RUNNING:
         says = f"its process ended with code {ended.code}; see {job.file('.log')}"
         return _failed(job, no_room(job.workspace.root) or says, ended.seconds)
     return Outcome(record["state"], ended.seconds, describe_error(record))
@@ -132,7 +134,7 @@ def _failed(job: Job, detail: str, seconds: float = 0.0) -> Outcome:
     return Outcome(State.FAILED, seconds, detail)
 
 
-def _record(job: Job, state: State, content: Mapping[str, object] | None = None) -> None:
+def _record(job: Job, state: State, content: Mapping[str, Any] | None = None) -> None:
     with suppress(OSError):  # a full disk: the next run finds the job unfinished all the same
         write_record(job, state, content)
 

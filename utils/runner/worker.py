@@ -212,6 +212,7 @@ class Runner(WorkerPlugin):
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for run_all.py, which then stops its jobs
             )
+        assert process.stdin is not None
         with suppress(BrokenPipeError):
             process.stdin.write(task.message)
             process.stdin.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,7 @@ def points_of(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[[*CURVE, "share", *names]].rename(columns=names)
 
 
-def recommend(runs: pd.DataFrame) -> dict[str, object]:
+def recommend(runs: pd.DataFrame) -> dict[str, Any]:
     """Name the best trade-off over one or several data sets, from the results alone.
 
     It is the pair of configuration and metric that `utils.retraining.selection.choose` puts first:

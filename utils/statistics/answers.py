@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pandas as pd
 from scipy import stats
 
@@ -217,7 +220,7 @@ def size_table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows, index=names).sort_values("inputs", kind="stable")
 
 
-def _ranking_in_words(ranking: Ranking, name) -> str:
+def _ranking_in_words(ranking: Ranking, name: Callable[[Any], str]) -> str:
     """Friedman's and Nemenyi's verdict, in a sentence."""
     facts = f"Friedman, {p_value(ranking.p)}, {ranking.blocks}"
     if ranking.pairs.empty:

@@ -10,7 +10,7 @@ from utils.statistics.answers import answers
 from utils.statistics.weighing import Evidence
 
 
-def as_record(evidence: Evidence) -> dict[str, object]:
+def as_record(evidence: Evidence) -> dict[str, Any]:
     """All of it as plain JSON: numbers that are not known are null."""
     rankings = {f"metrics, configuration {c}": r for c, r in evidence.metrics.items()}
     rankings["configurations"] = evidence.configurations

@@ -53,13 +53,13 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
         ``t(1 - (1 - confidence) / 2, n - 1) * s / sqrt(n)`` with the sample standard deviation
         ``s``. The half-width is NaN for fewer than two values: one run has no spread.
     """
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    n = len(values)
+    known = np.asarray(values, dtype=float)
+    known = known[~np.isnan(known)]
+    n = len(known)
     if n < 2:
-        return (float(values[0]) if n else np.nan), np.nan
+        return (float(known[0]) if n else np.nan), np.nan
     t = stats.t.ppf((1 + confidence) / 2, n - 1)
-    return float(values.mean()), float(t * values.std(ddof=1) / np.sqrt(n))
+    return float(known.mean()), float(t * known.std(ddof=1) / np.sqrt(n))
 
 
 def summarise_runs(results: pd.DataFrame) -> pd.DataFrame:

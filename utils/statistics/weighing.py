@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -35,11 +37,11 @@ class Evidence:
     """
 
     runs: pd.DataFrame
-    metrics: dict[int, Ranking]
+    metrics: dict[Hashable, Ranking]
     configurations: Ranking
     pairs: Pairs
-    choice: dict[str, object]
-    by_dataset: list[dict[str, object]]
+    choice: dict[str, Any]
+    by_dataset: list[dict[str, Any]]
 
     def of(self, configuration: int) -> pd.DataFrame:
         """The tests against random of one configuration."""

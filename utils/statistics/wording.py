@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def energy(kwh: float) -> str:
     return "" if np.isnan(kwh) else f" and {1000 * kwh:.3g} Wh"
 
 
-def and_list(words: Sequence[str]) -> str:
+def and_list(words: Iterable[str]) -> str:
     """``a, b and c``."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last

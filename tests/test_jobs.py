@@ -126,6 +126,7 @@ def test_what_was_made_of_networks_that_go_goes_too(tmp_path, keep, split_metric
     assert other.exists() and results.exists()
 
 
+@pytest.mark.slow
 def test_networks_no_longer_kept_do_not_stop_the_comparison(tmp_path):
     options = [
         "--preset",
