@@ -58,7 +58,8 @@ NAMES = [
 def test_parameters_arrive_in_a_notebook_as_they_are_and_run_no_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = {f"value_{i}": value for i, value in enumerate(VALUES)} | {"values": VALUES}
-    cell = "import json\nfrom pathlib import Path\nhere = vars()\nfound = {n: here[n] for n in names}\n"
+    cell = "import json\nfrom pathlib import Path\nhere = vars()\n"
+    cell += "found = {n: here[n] for n in names}\n"
     cell += "Path(workspace, 'found.json').write_text(json.dumps(found))"
     declared = [f'{name}: str = ""  # a value' for name in given if name != "values"]
     declared += [f"{name}: list = []  # all" for name in ("names", "values")]
