@@ -82,7 +82,7 @@ def test_all_pages_announce_the_same_winner_of_one_configuration():
     winner = as_record(weigh(table))["recommendation"]
     assert (winner["metric"], winner["highest"][1]) == ("nc", "dsa")
     assert said == (
-        "accuracy 0.000 -> 0.800, recommended among the metrics of this configuration: "
+        "accuracy 0.000 -> 0.800, recommended among its metrics: "
         f"nc, {winner['n_inputs']:,.0f} inputs"
     )
 

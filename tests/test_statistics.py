@@ -560,17 +560,17 @@ def test_how_large_chance_is():
 
 def test_a_page_announces_what_the_comparison_would_recommend_of_its_curves():
     results = advice_runs()
-    among = "accuracy 0.500 -> 0.900, recommended among all configurations:"
+    among = "accuracy 0.500 -> 0.900, recommended overall:"
     said = announcement(summarise_runs(results))
-    assert said == f"digits: {among} configuration 2, nc, 200 inputs"
+    assert said == f"digits: {among} c2, nc, 200 inputs"
     one = " with dsa, 300 inputs"  # nothing to choose from
-    several = ", recommended among the metrics of this configuration: lsa, 100 inputs"
+    several = ", recommended among its metrics: lsa, 100 inputs"
     for configuration, metric, words in ((1, "dsa", one), (2, "lsa", several)):
         part = summarise_runs(results[results["configuration"] == configuration])
         assert announcement(part).endswith(words)
         assert recommend(part)["metric"] == metric
     two = pd.concat([results, results.assign(seed=1, accuracy=results["accuracy"] + 0.02)])
-    assert f"{among} configuration 2, nc, 200 inputs".replace("500 -> 0.900", "510 -> 0.910") in (
+    assert f"{among} c2, nc, 200 inputs".replace("500 -> 0.900", "510 -> 0.910") in (
         announcement(summarise_runs(two))
     )
     # not what is merely the highest on validation, nor on the test inputs

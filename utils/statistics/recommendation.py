@@ -81,10 +81,10 @@ def announcement(runs: pd.DataFrame) -> str:
     if runs["metric"].nunique() == runs["configuration"].nunique() == 1:
         return f"{accuracies} with {inputs}"
     if runs["configuration"].nunique() == 1:
-        return f"{accuracies}, recommended among the metrics of this configuration: {inputs}"
+        return f"{accuracies}, recommended among its metrics: {inputs}"
     return (
-        f"{', '.join(choice['datasets'])}: {accuracies}, recommended among all configurations: "
-        f"configuration {choice['configuration']}, {inputs}"
+        f"{', '.join(choice['datasets'])}: {accuracies}, recommended overall: "
+        f"c{choice['configuration']}, {inputs}"
     )
 
 
