@@ -7,7 +7,8 @@ the logits (`utils.networks.ends.logits_of`) and leave the model as it is. An im
 not depend on the images that share its batch, apart from rounding: it depends on its own values and
 label, for `pgd` also on the seed and on its place among the images, which decide its start.
 
-Imports core and networks. These four are what others call; all else is imported from its module.
+Imports core, data and networks. These four are what others call; all else is imported from its
+module.
 """
 
 from utils.attacks.cw import carlini_wagner

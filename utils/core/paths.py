@@ -1,4 +1,4 @@
-"""Every path of a run, and writing files whole or not at all."""
+"""Every path of a run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Workspace:
         return self.root / "data" / dataset
 
     def adversarial(self, dataset: str, seed: int) -> Path:
-        """Adversarial training and test inputs."""
+        """Adversarial training, validation and test inputs."""
         return self.data(dataset) / f"seed-{seed}" / "adversarial"
 
     def metrics(self, dataset: str, seed: int) -> Path:

@@ -1,6 +1,6 @@
-"""The guidance metrics: from activation traces or class probabilities to a score an input.
+"""The guidance metrics: from activation traces or class probabilities to one score for each input.
 
-Imports core. `METRICS` is what others ask for; all else is imported from its module.
+Imports core and data. `METRICS` is what others ask for; all else is imported from its module.
 """
 
 from utils.metrics.registry import METRICS

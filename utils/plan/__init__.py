@@ -1,4 +1,5 @@
 """What a request means: its parameters, its jobs, which of them are up to date, and why not.
 
-Imports all rooms below but plotting. No TensorFlow, unless a network that a user brings is tried.
+Imports core, machine, data, networks, attacks, metrics and retraining. No TensorFlow, unless a
+network that a user brings is tried.
 """

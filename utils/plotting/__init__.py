@@ -1,5 +1,6 @@
-"""One style, one function a figure: plain arrays or tables in, a matplotlib figure out.
+"""One style, one function for each figure: plain arrays or tables in, a matplotlib figure out.
 
-A metric has the same colour and marker in every figure, and axes carry units. Imports core and
-statistics; no TensorFlow.
+A metric has the same colour and marker in every figure, and axes carry units.
+
+Imports core, retraining (the table's columns) and statistics. No TensorFlow.
 """

@@ -1,4 +1,4 @@
 """What people read: a page for each executed notebook, the index over all, the terminal.
 
-Imports core and plan; no TensorFlow.
+Imports core and plan. No TensorFlow.
 """

@@ -1,4 +1,4 @@
-"""Pages that open offline: one for each executed notebook, and the index over all of them."""
+"""The page of an executed notebook, which opens offline."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Orders, configurations, and retraining curves with their results.
 
-Imports core, machine, data, networks and attacks. `retrain` is what others call; all else is
-imported from its module.
+Imports core, machine, data, networks, attacks and metrics. `retrain` is what others call; all else
+is imported from its module.
 """
 
 from utils.retraining.curves import retrain

@@ -2,8 +2,8 @@
 
 A variable of the user's or the site's that is not on the list does not reach them, and neither do
 configuration files in the home or of the machine: those that libraries look for are replaced by the
-ones in ``utils/settings``, or by empty folders. This module is also sent to Dask workers, and so
-imports nothing but the standard library.
+ones in ``utils/runner/settings``, or by empty folders. This module is also sent to Dask workers,
+and so imports nothing but the standard library.
 """
 
 from __future__ import annotations
