@@ -155,7 +155,7 @@ def test_configuration_3_orders_the_adversarial_part_only():
     assert order_for(2, scores, n_train=2, seed=0).tolist() == [0, 1, 3, 4, 2]
     with pytest.raises(ValueError, match="adversarial input, got 5"):
         order_for(3, scores, n_train=5, seed=0)
-    with pytest.raises(ValueError, match="configuration: expected 1, 2 or 3, got 4"):
+    with pytest.raises(ValueError, match="configuration: expected one of 1, 2, 3, got 4"):
         order_for(4, scores, n_train=2, seed=0)
 
 
@@ -694,7 +694,7 @@ def test_a_model_that_is_wanted_but_gone_or_damaged_is_made_again(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"configuration": 4}, "configuration: expected 1, 2 or 3"),
+        ({"configuration": 4}, "configuration: expected one of 1, 2, 3"),
         ({"order": np.zeros(99, int)}, "order: expected a permutation"),
         ({"order": np.arange(39)}, "order: expected a permutation of 0 .. 98"),
         ({"points": 100}, "points: expected 1 to 99"),

@@ -17,8 +17,7 @@ STATEMENTS, NAMES = "~statements", "~names"
 """Entries of a fingerprint that are no definitions. They sort last: a definition says more."""
 
 NO_NUMBERS = (
-    "utils.plotting",
-    "utils.statistics",  # how results are drawn and worded
+    "utils.plotting",  # how results are drawn
     "utils.plan",  # which steps run
     "utils.machine.provenance",  # on what they ran
     "utils.core.code",

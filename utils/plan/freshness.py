@@ -192,7 +192,7 @@ def _sha256_once(path: str, size: int, time: int) -> str:
 def code_hashes(template: Path) -> dict[str, str]:
     """A hash for the template's own code, and one for each definition that it can reach.
 
-    How results are drawn and worded counts for templates alone that are there for it (step 5).
+    How results are drawn counts for templates alone that are there for it (step 5).
     """
     cells = json.loads(template.read_text(encoding="utf-8"))["cells"]
     source = "\n".join(

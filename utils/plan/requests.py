@@ -25,6 +25,7 @@ from utils.plan.parameters import (
     template_parameters,
 )
 from utils.plan.steps import ADVERSARIALS, PREPROCESSING, SCORING, TRAINING
+from utils.retraining.configurations import n_retraining_inputs
 
 if TYPE_CHECKING:
     import keras
@@ -252,11 +253,12 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
             )
     for job in jobs:
         if "points" in job.parameters:
-            n = n_adversarial + (0 if job.parameters["configuration"] == 3 else sizes["train"])
+            configuration = job.parameters["configuration"]
+            n = n_retraining_inputs(configuration, sizes["train"], n_adversarial)
             if job.parameters["points"] > n:
                 raise ParameterError(
                     f"points: got {job.parameters['points']}, expected at most {n}, the retraining "
-                    f"inputs of configuration {job.parameters['configuration']} on {dataset}"
+                    f"inputs of configuration {configuration} on {dataset}"
                 )
     return lines
 

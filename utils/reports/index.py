@@ -13,6 +13,7 @@ from utils.core.paths import Workspace
 from utils.core.text import readable
 from utils.plan.records import State, read_record
 from utils.reports.pages import TEMPLATES, amount, style
+from utils.retraining.configurations import CONFIGURATIONS
 
 THUMBNAILS = ("accuracy", "accuracy_adversarial")
 """Figures of each configuration that the index shows."""
@@ -104,7 +105,7 @@ def _href(path: Path, root: Path) -> str:
 
 def _thumbnails(workspace: Workspace, dataset: str) -> list[dict[str, str]]:
     folder, root = workspace.figures(dataset), workspace.reports_root
-    wanted = [f"{dataset}_c{c}_{q}" for c in (1, 2, 3) for q in THUMBNAILS] if dataset else []
+    wanted = [f"{dataset}_c{c}_{q}" for c in CONFIGURATIONS for q in THUMBNAILS] if dataset else []
     names = wanted or [p.stem for p in sorted(folder.glob("[!.]*.png"))]
     pictures = [_picture(folder / f"{name}.png", root, f"{dataset}_") for name in names]
     return [picture for picture in pictures if picture]

@@ -16,7 +16,7 @@ from utils.machine.provenance import facts
 from utils.networks import runtime
 from utils.networks.copying import agree
 from utils.networks.training import Trainer, architecture_of, fresh_weights, to_tensors
-from utils.retraining.configurations import retraining_inputs
+from utils.retraining.configurations import FRESH_WEIGHTS, retraining_inputs
 from utils.retraining.inputs import RetrainingData
 from utils.retraining.orders import checked_order, prefix_sizes
 from utils.retraining.outcomes import pack
@@ -103,7 +103,7 @@ def retrain(
     _check_labels(model, data)
     meter = Meter(country)
     original = model.get_weights()
-    start = fresh_weights(model, seed) if configuration == 1 else original
+    start = fresh_weights(model, seed) if configuration in FRESH_WEIGHTS else original
     name = {"dataset": dataset, "configuration": configuration, "metric": metric, "seed": seed}
     settings = {**name, "points": points, "epochs": epochs, "batch_size": batch_size}
     settings |= {"learning_rate": learning_rate, "architecture": architecture_of(model)}

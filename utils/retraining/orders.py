@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from utils.core.seeds import rng
-from utils.retraining.configurations import check_configuration
+from utils.retraining.configurations import ADVERSARIAL_ONLY, check_configuration
 
 
 def order_inputs(scores: np.ndarray, seed: int) -> np.ndarray:
@@ -62,7 +62,7 @@ def order_for(configuration: int, scores: np.ndarray, n_train: int, seed: int) -
             f"scores: expected one for each of {n_train} training inputs and each adversarial "
             f"input, got {len(scores)}"
         )
-    return order_inputs(scores[n_train:] if configuration == 3 else scores, seed)
+    return order_inputs(scores[n_train:] if configuration in ADVERSARIAL_ONLY else scores, seed)
 
 
 def prefix_sizes(n: int, points: int) -> list[int]:

@@ -231,6 +231,7 @@ class Workers:
     ) -> None:
         self.client, self.cluster, self.run_id, self.say = client, cluster, run_id, say
         self._refused: dict[str, str] = {}  # why, or an empty string, by the worker's address
+        self._begun = False
         self._alone_since: float | None = None
         self._said = 0.0
 
@@ -247,6 +248,8 @@ class Workers:
         workers = self.client.scheduler_info(n_workers=-1)["workers"]
         if self.client.status != "running":
             return {}  # it is the scheduler that is gone
+        # Another worker may come to an address that is free again.
+        self._refused = {a: why for a, why in self._refused.items() if a in workers}
         if new := [address for address in workers if address not in self._refused]:
             self._meet(new)
         found = {a: about for a, about in workers.items() if self._refused.get(a) == ""}
@@ -257,10 +260,11 @@ class Workers:
         """Ask workers whether they are fit; one that is not ready yet is asked again."""
         answers = self.client.run(refusal_of, self.run_id, workers=new, on_error="ignore")
         known = {address: why for address, why in answers.items() if why is not None}
-        if known and all(known.values()) and not self._refused:
+        if known and all(known.values()) and not self._begun:
             address, why = next(iter(known.items()))
             where = f"--scheduler {self.cluster.scheduler}"
             raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
+        self._begun = self._begun or bool(known)
         self._refused |= known
         for address, why in known.items():
             if why:

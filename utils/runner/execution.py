@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -79,10 +80,12 @@ def start_as_original(job: Job, links: Links) -> bool:
     if not record or record["state"] != State.DONE:
         return False
     files = job.home.expand(source.outputs + source.unfinished)
-    for path in [*files, source.file(".ipynb")]:
+    for path in files:
         share(path, job.workspace.root / job.home.relative(path))
+    with atomic(job.file(".ipynb")) as copy:  # which JupyterLab would write in place
+        shutil.copyfile(source.file(".ipynb"), copy)
     export_html(job, links, record)
-    write_record(job, State.DONE, record)
+    write_record(job, State.DONE, {**record, "run": ""})  # this run has not executed it
     return True
 
 

@@ -142,6 +142,8 @@ class Runner(WorkerPlugin):
 
     def run(self, key: str, task: Task) -> Ended:
         """Run a job and wait for it."""
+        if self.refusal:  # it took the address of one that was fit a moment ago
+            raise RuntimeError(f"its worker {self.refusal}")
         begin = time.monotonic()
         with self._gpus_for(task) as environment:
             try:
