@@ -104,8 +104,7 @@ def read_json(path: str | Path) -> Any:
 
 
 MAX_SMALL = 2**24
-"""Bytes of the largest file that `read_small` looks at; those that runs write have some thousands.
-"""
+"""Bytes of the largest file that `read_small` looks at; those of a run have some thousands."""
 
 
 def read_small(path: str | Path) -> dict:

@@ -75,6 +75,7 @@ def retrain_all(
     trainer = Trainer(model, data.x_train)  # compiled once for all metrics
     settings = {"dataset": dataset, "seed": seed, **settings}
     files = {metric: workspace.curve(dataset, seed, configuration, metric) for metric in orders}
+    clean_accuracy = original_accuracy(workspace, dataset, seed)
     curves = [
         retrain(
             model,
@@ -86,7 +87,7 @@ def retrain_all(
             keep_models=keep_models,
             models_dir=workspace.models(dataset, seed),
             trainer=trainer,
-            clean_accuracy=original_accuracy(workspace, dataset, seed),
+            clean_accuracy=clean_accuracy,
             progress=progress,
             **settings,
         )

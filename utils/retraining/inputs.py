@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.core.files import read_json
 from utils.core.paths import Workspace
-from utils.data.arrays import describe, load_array, load_pair, load_splits, missing
+from utils.data.arrays import SPLITS, describe, load_array, load_pair, missing
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +56,12 @@ def load_data(workspace: Workspace, dataset: str, seed: int) -> RetrainingData:
     MissingFile, ValueError
         See `utils.data.arrays.load_pair`.
     """
-    folder, about = workspace.adversarial(dataset, seed), describe(dataset, workspace)
-    arrays = load_splits(dataset, workspace)._asdict()
-    for part in ("adv_train", "adv_val", "adv_test"):
-        arrays[f"x_{part}"], arrays[f"y_{part}"] = load_pair(folder, part, about, "1.1")
-    attack = load_array(folder / "attack_adv_test.npy", "1.1")
+    about, arrays = describe(dataset, workspace), {}
+    clean, adversarial = workspace.data(dataset), workspace.adversarial(dataset, seed)
+    for split in SPLITS:
+        for folder, part, step in ((clean, split, "0.0"), (adversarial, f"adv_{split}", "1.1")):
+            arrays[f"x_{part}"], arrays[f"y_{part}"] = load_pair(folder, part, about, step)
+    attack = load_array(adversarial / "attack_adv_test.npy", "1.1")
     return RetrainingData(**arrays, attack_adv_test=attack)
 
 

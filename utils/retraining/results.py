@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from utils.core.files import atomic, read_json, sha256, write_json
+from utils.core.files import read_json, sha256, write_csv, write_json
 
 KEY = ["dataset", "configuration", "metric", "seed", "point"]
 """What names a row: no two rows of a table have the same."""
@@ -131,8 +131,7 @@ def write_results(
     named = sorted(table["provenance"].unique())
     if unknown := [name for name in named if name not in provenance]:
         raise ValueError(f"results: provenance: expected facts about {', '.join(unknown)}")
-    with atomic(path) as temporary:
-        table.to_csv(temporary, index=False)
+    write_csv(path, table)
     about = {"table": Path(path).name, "sha256": sha256(path), "parameters": dict(parameters)}
     about["provenance"] = {name: provenance[name] for name in named}
     write_json(about_file(path), about)
