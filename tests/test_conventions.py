@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from utils.networks import files, runtime, trials
+from utils.networks.accuracy import beyond_guessing
 from utils.networks.activations import activations, predict
 from utils.networks.conventions import PIXEL_RANGES, Convention, in_front, shown
 from utils.networks.graph import places
-from utils.networks.trials import OTHER, Trial, beyond_guessing, fitted, orders_of, try_conventions
+from utils.networks.trials import OTHER, Trial, fitted, orders_of, try_conventions
 
 N_CLASSES = 12
 FOLDERS = [str(number) for number in range(N_CLASSES)]

@@ -13,16 +13,8 @@ from utils.core.paths import Workspace
 from utils.networks import architectures, files, runtime
 from utils.networks.activations import predict
 from utils.retraining import fresh_attacks
-from utils.retraining.fresh_attacks import (
-    ORIGINAL,
-    AttackedInputs,
-    attack_chosen,
-    fresh_table,
-    load_inputs,
-    read_fresh,
-    withstands,
-    write_fresh,
-)
+from utils.retraining.fresh_attacks import AttackedInputs, attack_chosen, load_inputs, withstands
+from utils.retraining.fresh_results import ORIGINAL, fresh_table, read_fresh, write_fresh
 from utils.retraining.outcomes import pack, unpack
 from utils.retraining.results import results_table
 from utils.retraining.selection import chosen_points

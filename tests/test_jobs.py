@@ -10,9 +10,9 @@ import pytest
 
 from tests.conftest import run_all
 from utils.core.paths import ROOT, Workspace
-from utils.plan import requests
+from utils.plan import arguments, requests
 from utils.plan.jobs import plan
-from utils.plan.parameters import ParameterError
+from utils.plan.rules import ParameterError
 from utils.plan.steps import steps_named
 from utils.reports.pages import links_between
 
@@ -177,7 +177,7 @@ def here(tmp_path, monkeypatch):
     ],
 )
 def test_the_path_of_a_model_may_hold_an_equals_sign(here, text, path):
-    found = requests.paths_of("--model", [text], ["digits"], unnamed=True)
+    found = arguments.paths_of("--model", [text], ["digits"], unnamed=True)
     assert found == {"digits": str(here / path)}
 
 
@@ -193,7 +193,7 @@ def test_the_path_of_a_model_may_hold_an_equals_sign(here, text, path):
 )
 def test_what_else_an_equals_sign_may_mean_is_said(here, text, datasets, message):
     with pytest.raises(ParameterError, match=re.escape(message)):
-        requests.paths_of("--model", [text], datasets, unnamed=True)
+        arguments.paths_of("--model", [text], datasets, unnamed=True)
 
 
 def test_variants_repeat_the_run_up_to_retraining_and_are_compared(tmp_path):

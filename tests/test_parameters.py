@@ -7,16 +7,14 @@ import pytest
 
 from utils.plan.parameters import (
     PRESETS,
-    RULES,
-    ParameterError,
     all_parameters,
-    check,
     parse,
     parse_settings,
     parse_variants,
     settings,
     template_parameters,
 )
+from utils.plan.rules import RULES, ParameterError, check
 from utils.plan.steps import STEPS
 
 KNOWN = all_parameters(step.path for step in STEPS)

@@ -19,7 +19,7 @@ from tests.conftest import ROOT, run_all
 from utils.core.files import read_json
 from utils.core.paths import Workspace
 from utils.metrics.registry import METRICS
-from utils.retraining.fresh_attacks import ORIGINAL, read_fresh
+from utils.retraining.fresh_results import ORIGINAL, read_fresh
 from utils.retraining.results import COST, KEY, about_file, read_results
 from utils.retraining.selection import chosen_points
 

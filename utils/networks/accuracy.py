@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from utils.data.arrays import SPLITS
 from utils.networks.activations import predict
-from utils.networks.trials import beyond_guessing
 
 if TYPE_CHECKING:
     import keras
@@ -28,7 +29,7 @@ class Accuracy:
         Validation images.
     guesses : bool
         Whether the network is right about no more validation images than by chance; see
-        `utils.networks.trials.beyond_guessing`.
+        `beyond_guessing`.
     """
 
     shares: dict[str, float]
@@ -66,3 +67,23 @@ def measure(model: keras.Model, data: Splits) -> Accuracy:
         len(data.y_val),
         not beyond_guessing(data.y_val, answers["val"]),
     )
+
+
+def beyond_guessing(labels: np.ndarray, predicted: np.ndarray) -> bool:
+    """Whether predictions agree with the labels more often than by chance.
+
+    By chance means: as often as if they were shuffled, so that always naming the most common class
+    is chance, too, and finding a rare class counts (the null hypothesis of Cohen's kappa).
+
+    Returns
+    -------
+    bool
+        Of a binomial test at the level of 0.01.
+    """
+    from scipy.stats import binomtest
+
+    classes = max(labels.max(), predicted.max()) + 1
+    shares = [np.bincount(of, minlength=classes) / len(labels) for of in (labels, predicted)]
+    expected = float(np.dot(*shares))
+    hits = int(np.count_nonzero(labels == predicted))
+    return bool(binomtest(hits, len(labels), min(expected, 1.0), "greater").pvalue < 0.01)

@@ -334,23 +334,3 @@ def fitted(model: keras.Model, trial: Trial, class_folders: Sequence[str] = ()) 
     raise ValueError(
         f"{found} {after} with {told}; add --set {told}, or accept_weak=true to go on as it is"
     )
-
-
-def beyond_guessing(labels: np.ndarray, predicted: np.ndarray) -> bool:
-    """Whether predictions agree with the labels more often than by chance.
-
-    By chance means: as often as if they were shuffled, so that always naming the most common class
-    is chance, too, and finding a rare class counts (the null hypothesis of Cohen's kappa).
-
-    Returns
-    -------
-    bool
-        Of a binomial test at the level of 0.01.
-    """
-    from scipy.stats import binomtest
-
-    classes = max(labels.max(), predicted.max()) + 1
-    shares = [np.bincount(of, minlength=classes) / len(labels) for of in (labels, predicted)]
-    expected = float(np.dot(*shares))
-    hits = int(np.count_nonzero(labels == predicted))
-    return bool(binomtest(hits, len(labels), min(expected, 1.0), "greater").pvalue < 0.01)

@@ -12,17 +12,10 @@ from utils.core.text import readable
 from utils.data.registry import DATASETS
 from utils.machine.provenance import usable_cpus
 from utils.metrics.registry import METRICS
-from utils.plan import requests
+from utils.plan import arguments, requests
 from utils.plan.jobs import plan
-from utils.plan.parameters import (
-    PRESETS,
-    all_parameters,
-    check,
-    did_you_mean,
-    parse_settings,
-    parse_variants,
-    settings,
-)
+from utils.plan.parameters import PRESETS, all_parameters, parse_settings, parse_variants, settings
+from utils.plan.rules import check, did_you_mean
 from utils.plan.steps import STEPS, VARIED, steps_named
 from utils.retraining.configurations import CONFIGURATIONS
 
@@ -123,7 +116,7 @@ def request(options: argparse.Namespace) -> tuple[list, list, list[str]]:
     """
     known = all_parameters(step.path for step in STEPS)
     numbers = {
-        name: requests.whole_numbers(name, values)
+        name: arguments.whole_numbers(name, values)
         for name, values in {
             "seeds": options.seeds,
             "configurations": options.configurations,
@@ -133,18 +126,18 @@ def request(options: argparse.Namespace) -> tuple[list, list, list[str]]:
     if options.attacks:
         lists["attacks"] = options.attacks
     chosen = {name: check(name, values, list) for name, values in lists.items()}
-    raw = requests.paths_of("--raw", options.raw, chosen["datasets"])
-    models = requests.paths_of("--model", options.model, chosen["datasets"], unnamed=True)
-    requests.preset(options.preset)
-    requests.number("--jobs", options.jobs or "1", 1, 1024)
-    requests.number("--gpus-per-job", options.gpus_per_job, 0, 64)
+    raw = arguments.paths_of("--raw", options.raw, chosen["datasets"])
+    models = arguments.paths_of("--model", options.model, chosen["datasets"], unnamed=True)
+    arguments.preset(options.preset)
+    arguments.number("--jobs", options.jobs or "1", 1, 1024)
+    arguments.number("--gpus-per-job", options.gpus_per_job, 0, 64)
     if options.scheduler and options.jobs:
         raise ValueError("--jobs: is for this machine; the workers of --scheduler have their own")
     steps = steps_named(options.steps)
-    place = requests.path_of("--workspace", options.workspace) if options.workspace else ""
-    workspace = Workspace(place)
-    requests.writable(workspace)
-    requests.names(chosen["datasets"], raw, workspace)
+    root = arguments.path_of("--workspace", options.workspace) if options.workspace else ""
+    workspace = Workspace(root)
+    arguments.writable(workspace)
+    arguments.names(chosen["datasets"], raw, workspace)
     given = parse_settings(options.set, known, OWN_OPTIONS)
     given |= {name: chosen[name] for name in ("metrics", "attacks") if name in chosen}
     paths = {"raw": raw, "own_model": models}

@@ -19,8 +19,8 @@ from utils.data.raw.sources import locate
 from utils.data.raw.walking import walk
 from utils.machine.provenance import numerical_versions
 from utils.plan.jobs import Job
-from utils.plan.parameters import as_text
 from utils.plan.records import State, read_record
+from utils.plan.rules import as_text
 
 UP_TO_DATE = str(State.UP_TO_DATE)
 AS_VARIED = "as in the run that it varies"
@@ -75,12 +75,12 @@ def status(job: Job, rule: str = "content", reread: bool = False) -> Status:
             State.RUNNING: "was interrupted, or is running now",
         }
         return Status(False, why.get(record["state"], "was interrupted"))
+    if any(name.startswith("utils.") for name in record["code"]):
+        return Status(False, "made before code was compared by definition: once more")
     known = record["outputs"]
     found = hashes(job.workspace, job.outputs, {} if reread else known)
     present = fingerprint(job, reread)
     present["outputs"] = {name: found.get(name) for name in known}
-    if any(name.startswith("utils.") for name in record["code"]):
-        return Status(False, "made before code was compared by definition: once more")
     for part in ("parameters", "code", "outputs", "inputs"):  # so a file is named by its maker
         new, old = present[part], record[part]
         for name in sorted(new.keys() | old.keys()):

@@ -1,26 +1,19 @@
-"""What a user may set: names, types, ranges, choices and presets; errors that say what to do."""
+"""The templates' parameters, presets, and the settings that a user gives."""
 
 from __future__ import annotations
 
 import ast
-import difflib
 import json
-import math
 import re
 import tokenize
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from utils.attacks.registry import ATTACKS
-from utils.data.raw.images import RESIZES
 from utils.data.registry import DATASETS
-from utils.machine.energy import check_country
-from utils.metrics.registry import METRICS
-from utils.networks.conventions import COLOR_ORDERS, PIXEL_RANGES
-from utils.retraining.configurations import CONFIGURATIONS
+from utils.plan.rules import KINDS, ParameterError, as_text, check, did_you_mean, variant_name
 
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "smoke": (
@@ -45,10 +38,6 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-class ParameterError(ValueError):
-    """A value the user gave can't be used; the message is one line that says why."""
-
-
 @dataclass(frozen=True)
 class Parameter:
     """One line of a template's parameters cell."""
@@ -59,187 +48,7 @@ class Parameter:
     help: str
 
 
-def as_text(value: object) -> str:
-    """A value as a user writes it: lists are separated by spaces."""
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def is_text(value: str) -> bool:
-    """Whether `value` can be written to a file: names of files may hold bytes that are no text."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """``", did you mean 'x'?"`` where a choice is close to `word`, else an empty string."""
-    close = difflib.get_close_matches(str(word), [str(c) for c in choices], n=1, cutoff=0.7)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
 # --- rules: each takes a value of the declared type and returns what is wrong, or "" ---
-
-
-def _between(low: float, high: float = math.inf) -> Callable[[float], str]:
-    upper = f" and at most {high:.12g}" if math.isfinite(high) else ""
-    return lambda value: "" if low <= value <= high else f"at least {low:g}{upper}"
-
-
-def _above(low: float, high: float = math.inf) -> Callable[[float], str]:
-    upper = f" and at most {high:g}" if math.isfinite(high) else ""
-    return lambda value: "" if low < value <= high else f"more than {low:g}{upper}"
-
-
-def _one_of(choices: Iterable) -> Callable[[object], str]:
-    choices = list(choices)
-
-    def rule(value: Any) -> str:
-        if value in choices:
-            return ""
-        return f"one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
-
-    return rule
-
-
-def _each(rule: Callable[[Any], str], kind: type = str) -> Callable[[list], str]:
-    def check_list(values: list) -> str:
-        if not values:
-            return "at least one value"
-        if len(set(map(str, values))) < len(values):
-            return "each value once"
-        for value in values:
-            if not isinstance(value, kind) or isinstance(value, bool):
-                return f"{kind.__name__} values only"
-            if wrong := rule(value):
-                return wrong
-        return ""
-
-    return check_list
-
-
-def _name(value: str) -> str:
-    taken = ("raw", "variants", "figures")  # folders of a workspace that hold something else
-    ok = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}", value) and value not in taken
-    return "" if ok else "a name of letters, digits, '-' and '_' (not 'raw', 'variants', 'figures')"
-
-
-def _variant(value: str) -> str:
-    ok = re.fullmatch(r"[a-z_]+-[A-Za-z0-9._-]{1,50}", value)
-    return "" if ok else "a parameter, '-' and a value of letters, digits, '.', '_' and '-'"
-
-
-def _country(value: str) -> str:
-    try:
-        check_country(value)
-    except ValueError:
-        return "a three-letter ISO 3166 country code in capitals such as ESP"
-    return ""
-
-
-def _share_below_one(value: float) -> str:
-    return "" if 0 <= value < 1 else "at least 0 and below 1"
-
-
-def _shares(values: list) -> str:
-    numbers = all(type(v) is int and 0 <= v <= 100 for v in values)
-    if not values or (numbers and len(values) == 3 and sum(values) == 100 and values[0] > 0):
-        return ""
-    return "three whole numbers that sum to 100, such as shares=70,20,10"
-
-
-def _names(values: list) -> str:
-    return "" if all(str(value).strip() for value in values) else "names of folders or files"
-
-
-def _anything(value: object) -> str:
-    return ""
-
-
-_KINDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-}
-_SEED = _between(0, 2**32 - 1)
-RULES: dict[str, Callable[..., str]] = {
-    "dataset": _name,
-    "datasets": _each(_name),
-    "raw": _anything,
-    "leave_out": _names,
-    "label_column": _anything,
-    "white": _between(0),
-    "n_images": _between(0),
-    "image_size": lambda value: "" if value == 0 else _between(4, 1024)(value),
-    "color": _one_of(["auto", "gray", "rgb"]),
-    "resize": _one_of(RESIZES),
-    "class_order": lambda value: "" if value else "number, text or names separated by commas",
-    "shares": _shares,
-    "split_by": _one_of(["image", "track"]),
-    "split_seed": _SEED,
-    "max_broken": _between(0),
-    "seed": _SEED,
-    "seeds": _each(_SEED, int),
-    "own_model": _anything,
-    "pixel_range": _one_of(["auto", *PIXEL_RANGES]),
-    "color_order": _one_of(["auto", *COLOR_ORDERS]),
-    "accept_weak": _anything,
-    "epochs": _between(1, 10_000),
-    "retraining_epochs": _between(1, 10_000),
-    "batch_size": _between(1, 100_000),
-    "learning_rate": _above(0, 1),
-    "attacks": _each(_one_of(ATTACKS)),
-    "n_adversarial": _between(0),
-    "epsilon": _between(0, 1),
-    "attack_steps": _between(1, 10_000),
-    "cw_steps": _between(1, 100_000),
-    "cw_binary_search_steps": _between(1, 50),
-    "cw_confidence": _between(0, 1000),
-    "fresh_steps": _between(1, 10_000),
-    "fresh_restarts": _between(1, 1000),
-    "metrics": _each(_one_of(METRICS)),
-    "layer": _anything,
-    "nc_threshold": _share_below_one,
-    "dsa_exclude_self": _anything,
-    "configuration": _one_of(CONFIGURATIONS),
-    "configurations": _each(_one_of(CONFIGURATIONS), int),
-    "part": _one_of(["", *METRICS]),
-    "variants": _each(_variant),
-    "points": _between(1, 10_000),
-    "keep_models": _one_of(["none", "best", "all"]),
-    "country": _country,
-    "threads": _between(1, 1024),
-    "workspace": _anything,
-}
-"""What each template parameter may hold; a test keeps it equal to the templates' own lines."""
-
-
-def check(name: str, value: Any, kind: type[Any]) -> Any:
-    """Return `value` as `kind`, or raise a ParameterError that says what was expected.
-
-    Parameters
-    ----------
-    name : str
-        A key of `RULES`.
-    value : object
-    kind : {bool, int, float, str, list}
-        The type the templates declare; an int is taken for a float.
-    """
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ParameterError(f"{name}: got {value!r}, expected {_KINDS[kind]}")
-    if kind is float and not math.isfinite(value):
-        raise ParameterError(f"{name}: got {value!r}, expected a finite number")
-    if kind is str and not is_text(value):
-        raise ParameterError(f"{name}: got {value!r}, expected text that can be written as UTF-8")
-    if wrong := RULES[name](value):
-        shown = as_text(value) if isinstance(value, list) else value
-        raise ParameterError(f"{name}: got {shown!r}, expected {wrong}")
-    return value
 
 
 def parse(name: str, text: str, kind: type) -> object:
@@ -253,7 +62,7 @@ def parse(name: str, text: str, kind: type) -> object:
         else:
             value = kind(text)
     except (ValueError, KeyError):
-        raise ParameterError(f"{name}: got {text!r}, expected {_KINDS[kind]}") from None
+        raise ParameterError(f"{name}: got {text!r}, expected {KINDS[kind]}") from None
     return check(name, value, kind)
 
 
@@ -344,7 +153,7 @@ def parse_variants(
         for value in values.split(","):
             changed = parse_settings([f"{name}={value}"], known, own, "--vary")
             variant = f"{name}-{as_text(changed[name])}"
-            if _variant(variant):
+            if variant_name(variant):
                 raise ParameterError(
                     f"--vary {name}: got {value!r}, expected up to 50 letters, digits, '.', '_' "
                     "and '-', as it names a folder"

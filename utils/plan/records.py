@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.core.files import read_small, write_json
-from utils.plan.parameters import RULES
+from utils.plan.rules import RULES
 
 if TYPE_CHECKING:
     from utils.plan.jobs import Job

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from utils.core.paths import Workspace
-from utils.plan.parameters import as_text
 from utils.plan.records import read_record
+from utils.plan.rules import as_text
 from utils.plan.steps import VARIED
 from utils.retraining.results import read_results
 
@@ -45,13 +45,12 @@ def read_variants(
     """
     datasets, seeds, configurations = list(datasets), list(seeds), list(configurations)
     variants = list(variants)
-    keys = [(d, s, c) for d in datasets for s in seeds for c in configurations]
-    base = read_results(workspace.results(*key) for key in keys)
+    base = read_results(workspace.results_of(datasets, seeds, configurations))
     parts = []
     for variant in variants:
         name, _, value = variant.partition("-")
-        table = read_results(workspace.variant(variant).results(*key) for key in keys)
-        parts.append(_named(table, name, value, False))
+        own = workspace.variant(variant).results_of(datasets, seeds, configurations)
+        parts.append(_named(read_results(own), name, value, False))
     for name in dict.fromkeys(variant.partition("-")[0] for variant in variants):
         for dataset, table in base.groupby("dataset", sort=False):
             value = value_in_run(workspace, name, dataset, seeds, configurations)

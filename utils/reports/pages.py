@@ -60,7 +60,8 @@ def export_html(job: Job, links: Links, record: Mapping) -> None:
     import nbformat
     from nbconvert import HTMLExporter
 
-    from utils.plan.parameters import as_text, template_parameters
+    from utils.plan.parameters import template_parameters
+    from utils.plan.rules import as_text
 
     folder = job.report.parent
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from utils.core.seeds import rng
-from utils.retraining.fresh_attacks import ORIGINAL, OUTCOMES
+from utils.retraining.fresh_results import ORIGINAL, OUTCOMES
 from utils.retraining.outcomes import unpack
 
 DRAWS = 1000
