@@ -2,46 +2,64 @@
 
 Counted by definition (function, class, constant), not by module, so code may move and modules may
 be split. Left out is what changes no number: comments, layout, docstrings, annotations, texts of
-errors. The fingerprint may take in too much, which costs a run; never too little, which would keep
-a wrong result.
+errors. All definitions of all modules that are loaded count, used or not: which of them are used
+can't be known for sure. The fingerprint may take in too much, which costs a run; never too little,
+which would keep a wrong result.
 """
 
 from __future__ import annotations
 
+import ast
+import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import Any
 
-from utils.core.source import Code, Module, Use, digest, load, parse
+from utils.core.paths import ROOT
 
 STATEMENTS, NAMES = "~statements", "~names"
-"""Entries of a fingerprint that are no definitions. They sort last: a definition says more."""
+"""Entries of a fingerprint that are no definitions. They sort last: a definition is clearer."""
 
 NO_NUMBERS = (
     "utils.plotting",  # how results are drawn
     "utils.plan",  # which steps run
     "utils.machine.provenance",  # on what they ran
-    "utils.core.code",
-    "utils.core.source",  # whether they are kept
+    "utils.core.code",  # whether they are kept
 )
 """Code that a template or a retraining uses, and that decides none of its numbers."""
 
-Key = tuple[str, str]
-"""A module and a name in it; without a name, all of the module."""
+HARMLESS = {"cache", "lru_cache", "contextmanager", "dataclass"}
+"""Decorators that do nothing but to what they decorate; others may enter it in a registry."""
+
+
+@dataclass
+class Module:
+    """A module of the project, or other code that imports from it."""
+
+    body: list[ast.stmt]
+    """Its statements, without what changes no number."""
+    definitions: dict[str, str]
+    """Hash of each name that it defines."""
+    is_plain: bool
+    """Whether it does no more than define each name once, so that order does not matter."""
+    uses: set[tuple[str, str, str]]
+    """Hash of a statement, a name in it, and the attribute of that name, if one is asked for."""
+    imports: dict[str, set[tuple[str, str]]]
+    """From the project: for a name here the modules, and the names there or empty texts."""
+    loads: set[str]
+    """Modules of the project that it loads."""
 
 
 def code_hash(source: str) -> str:
     """Hash of what `source` does by itself; the project's code that it calls does not count."""
-    return parse(source).body.hash
+    return _digest(map(ast.dump, parse(source).body))
 
 
 @cache
 def fingerprint(source: str, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
-    """A hash for each definition of the project that `source` can reach.
-
-    A name means what its module defines or imports. An attribute, or a text that could be a name
-    (for ``getattr``), means every definition of that name in the modules that are loaded. A class
-    brings those that derive from it, and a module that is passed on all that it defines. What a
-    module does when it is loaded always counts.
+    """A hash for each definition in the project's modules that `source` loads.
 
     Parameters
     ----------
@@ -55,89 +73,224 @@ def fingerprint(source: str, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
     dict of str to str
         Definitions of one name in several modules have one hash together. `STATEMENTS` stands for
         what modules do when they are loaded, `NAMES` for which definition a name means where.
-
-    Raises
-    ------
-    ValueError
-        If code is reached in a way that can't be followed, such as ``from x import *``.
     """
-    modules: dict[str, Module] = {"": parse(source)}
-    pending = set(modules[""].reads)
+    modules = {"": parse(source)}
+    pending = set(modules[""].loads)
     while pending:
         name = pending.pop()
         if name not in modules and not f"{name}.".startswith(tuple(f"{n}." for n in leave_out)):
             modules[name] = load(name)
-            pending |= modules[name].reads
-    return _Reach(modules).hashes()
-
-
-class _Reach:
-    """What the module ``""`` of some loaded modules can reach."""
-
-    def __init__(self, modules: dict[str, Module]) -> None:
-        self.modules = modules
-        self.named: dict[str, set[Key]] = {}
-        self.heirs: dict[Key, set[Key]] = {}
-        for key, code in self._definitions():
-            self.named.setdefault(key[1], set()).add(key)
-            for _, base in self._meant(key[0], code.bases):
-                self.heirs.setdefault(base, set()).add(key)
-
-    def hashes(self) -> dict[str, str]:
-        reached = {(n, ""): m.body for n, m in self.modules.items() if m.whole or not n}
-        pending = {key for key, code in self._definitions() if self._acts(key[0], code)}
-        pending |= {key for (n, _), code in reached.items() for key in self._next(n, code)}
-        while pending:
-            module, name = key = pending.pop()
-            if key not in reached:
-                reached[key] = code = self.modules[module].definitions[name]
-                pending |= self._next(module, code) | self.heirs.get(key, set())
-        groups: dict[str, list[str]] = {}
-        for (module, name), code in reached.items():
-            if module:
-                groups.setdefault(name or STATEMENTS, []).append(code.hash)
-        names = {
-            (code.hash, use, reached[target].hash)
-            for (module, _), code in reached.items()
-            for use, target in self._meant(module, code.uses)
+            pending |= modules[name].loads
+    found: dict[str, list[str]] = {}
+    for name in modules.keys() - {""}:
+        for defined, value in modules[name].definitions.items():
+            found.setdefault(defined, []).append(value)
+        if not modules[name].is_plain:
+            found.setdefault(STATEMENTS, []).append(_digest(map(ast.dump, modules[name].body)))
+    found[NAMES] = list(
+        {
+            _digest((*use, meant))
+            for module in modules
+            for use in modules[module].uses
+            if (meant := _meant(modules, module, *use[1:]))
         }
-        merged = {name: digest(sorted(hashes)) for name, hashes in groups.items()}
-        return {**merged, NAMES: digest(sorted(names))}
+    )
+    return {name: _digest(sorted(values)) for name, values in found.items()}
 
-    def _definitions(self) -> Iterator[tuple[Key, Code]]:
-        for module, content in self.modules.items():
-            if module:
-                yield from (((module, name), c) for name, c in content.definitions.items())
 
-    def _acts(self, module: str, code: Code) -> bool:
-        """Whether loading a definition calls the project's code, which may fill a registry."""
-        called = (key for _, key in self._meant(module, code.calls))
-        return not all(self.modules[m].definitions[name].is_record for m, name in called)
+def _meant(modules: dict[str, Module], module: str, name: str, attribute: str = "") -> list[str]:
+    """Hashes of the definitions that a name in a module may stand for, wherever they are."""
+    if name in modules[module].definitions:
+        return [modules[module].definitions[name]]
+    meant: list[str] = []
+    for source, there in sorted(modules[module].imports.get(name, ())):
+        if source in modules:
+            if wanted := there or attribute:
+                meant += _meant(modules, source, wanted)
+            else:  # the module itself is passed on
+                meant += sorted(modules[source].definitions.values())
+    return meant
 
-    def _next(self, module: str, code: Code) -> set[Key]:
-        """Definitions that may be used by some code of `module`."""
-        found = {key for _, key in self._meant(module, code.uses)}
-        return found.union(*(self.named.get(name, ()) for name in code.loose))
 
-    def _meant(self, module: str, uses: Iterable[Use]) -> Iterator[tuple[Use, Key]]:
-        """The definitions that names in some code of `module` mean."""
-        for use in uses:
-            name, attribute = use
-            for where, original in self._resolve(module, name):
-                if original:
-                    yield use, (where, original)
-                elif attribute:
-                    found = self._resolve(where, attribute)
-                    yield from ((use, key) for key in found if key[1])
-                elif where in self.modules:  # the module itself is passed on
-                    yield from ((use, (where, each)) for each in self.modules[where].definitions)
+@cache
+def load(name: str) -> Module:
+    """A module of the project; read once in a process."""
+    try:
+        return parse(_path(name).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
-    def _resolve(self, module: str, name: str, seen: frozenset[Key] = frozenset()) -> set[Key]:
-        """The definitions or modules that `name` stands for in `module`."""
-        if module not in self.modules or (module, name) in seen:
-            return set()
-        here, seen = self.modules[module], seen | {(module, name)}
-        found = {(module, name)} if module and name in here.definitions else set()
-        for source, original in here.imports.get(name, ()):
-            found |= self._resolve(source, original, seen) if original else {(source, "")}
-        return found
+
+@cache
+def parse(source: str) -> Module:
+    """Take a source apart.
+
+    Raises
+    ------
+    ValueError
+        If it loads code in a way that can't be followed, such as ``from . import x``.
+    """
+    tree = ast.parse(source)
+    tree.body = [node for node in tree.body if not _is_for_types(node)]
+    imports: dict[str, set[tuple[str, str]]] = {}
+    loads: set[str] = set()
+    for node in ast.walk(tree):
+        _refuse(node)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            loads |= {node.value} if _is_module(node.value) else set()  # for `import_module`
+        for here, module, there in _imported(node):
+            imports.setdefault(here, set()).add((module, there))
+            loads.add(module)
+    body = _WithoutWords().visit(tree).body
+    statements: dict[str, list[str]] = {}
+    uses: set[tuple[str, str, str]] = set()
+    is_plain = True
+    for node in body:
+        names, statement = _defined(node), _digest([ast.dump(node)])
+        again = not isinstance(node, ast.Import | ast.ImportFrom) and statements.keys() & set(names)
+        is_plain &= bool(names) and not again
+        for name in names:
+            statements.setdefault(name, []).append(statement)
+        uses |= {(statement, *use) for use in _uses(node)}
+    definitions = {name: _digest(found) for name, found in statements.items()}
+    parents = {parent for name in loads for parent in _parents(name)}
+    return Module(body, definitions, is_plain, uses, imports, loads | parents)
+
+
+def _digest(parts: Iterable[object]) -> str:
+    """Hash of values that ``repr`` shows whole."""
+    return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()[:16]
+
+
+def _path(name: str) -> Path:
+    path = ROOT.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def _is_module(name: str) -> bool:
+    parts = name.split(".")
+    return parts[0] == "utils" and all(p.isidentifier() for p in parts) and _path(name).is_file()
+
+
+def _parents(name: str) -> set[str]:
+    """Packages that are loaded with a module."""
+    parts = name.split(".")
+    return set(filter(_is_module, (".".join(parts[:n]) for n in range(1, len(parts)))))
+
+
+def _is_for_types(node: ast.stmt) -> bool:
+    if not isinstance(node, ast.If) or node.orelse:
+        return False
+    return ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def _refuse(node: ast.AST) -> None:
+    """Raise a ValueError for code that loads what no name shows."""
+    hidden = ""
+    if isinstance(node, ast.ImportFrom) and (node.level or node.names[0].name == "*"):
+        hidden = "this import"
+    elif isinstance(node, ast.Name) and node.id in ("eval", "exec", "__import__"):
+        hidden = node.id
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        hidden = "" if isinstance(node.args[0], ast.Constant) else "import_module"
+    if hidden:
+        line = getattr(node, "lineno", 0)
+        raise ValueError(f"line {line}: {hidden} hides what is used; use it by its name")
+
+
+def _uses(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Names in a piece of code, each with its attribute, if one is asked for."""
+    bases = set()
+    for part in ast.walk(node):  # attributes before their bases
+        if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+            bases.add(part.value)
+            yield part.value.id, part.attr
+        elif isinstance(part, ast.Name) and part not in bases:
+            yield part.id, ""
+
+
+def _imported(node: ast.AST) -> Iterator[tuple[str, str, str]]:
+    """What a statement imports from the project: name here, module, name there."""
+    if isinstance(node, ast.Import):
+        for alias in filter(lambda alias: _is_module(alias.name), node.names):
+            yield alias.asname or alias.name.rpartition(".")[2], alias.name, ""
+    elif isinstance(node, ast.ImportFrom) and _is_module(node.module or ""):
+        for alias in node.names:
+            module = f"{node.module}.{alias.name}"
+            here = alias.asname or alias.name
+            yield (here, module, "") if _is_module(module) else (here, str(node.module), alias.name)
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """Names that a statement defines and does nothing else; none if it may do more."""
+    names: list[str] = []
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        decorators = [d.func if isinstance(d, ast.Call) else d for d in node.decorator_list]
+        names = [node.name] if all(ast.unparse(d) in HARMLESS for d in decorators) else []
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        names = [alias.asname or alias.name.split(".")[0] for alias in node.names]
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        parts = [e for t in targets for e in (t.elts if isinstance(t, ast.Tuple) else [t])]
+        names = [part.id for part in parts if isinstance(part, ast.Name)]
+        names = names if len(names) == len(parts) else []
+    return names
+
+
+class _WithoutWords(ast.NodeTransformer):
+    """Takes out what changes no number, and imports from the project, which are followed."""
+
+    def generic_visit(self, node: Any) -> ast.AST:
+        super().generic_visit(node)
+        if getattr(node, "body", None) == [] and not isinstance(node, ast.Module):
+            node.body = [ast.Pass()]
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        is_text = isinstance(node.value, ast.Constant)  # a docstring
+        return None if is_text else self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> ast.AST | None:
+        node.names = [alias for alias in node.names if not _is_module(alias.name)]
+        return node if node.names else None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        no_number = node.module in ("__future__", "typing")
+        return None if no_number or _is_module(node.module or "") else node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        special = {"ClassVar", "InitVar", "KW_ONLY"}
+        words = {getattr(p, "attr", getattr(p, "id", "")) for p in ast.walk(node.annotation)}
+        if not special & words:  # else a dataclass asks what it is
+            node.annotation = ast.Constant(None)
+        return self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        node.cause = None
+        if isinstance(call := node.exc, ast.Call):
+            every = ast.unparse(call.func).endswith("Error")  # others may carry a result
+            call.args = [a for a in call.args if not (every or _is_text(a))]
+            call.keywords = [k for k in call.keywords if not (every or _is_text(k.value))]
+        return self.generic_visit(node)
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        node.msg = None
+        return self.generic_visit(node)
+
+
+def _is_text(node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp):
+        return _is_text(node.left) and _is_text(node.right)
+    is_constant = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return is_constant or isinstance(node, ast.JoinedStr)

@@ -190,7 +190,7 @@ def _sha256_once(path: str, size: int, time: int) -> str:
 
 
 def code_hashes(template: Path) -> dict[str, str]:
-    """A hash for the template's own code, and one for each definition that it can reach.
+    """A hash for the template's own code, and one for each definition that it loads.
 
     How results are drawn counts for templates alone that are there for it (step 5).
     """
