@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from utils.data.arrays import Splits
 
 
+GUESSING = "no better than guessing"
+"""What is said of a network that is not clearly better than the most frequent class."""
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """What `measure` found.
@@ -44,7 +48,7 @@ class Accuracy:
 
     def in_words(self, how_used: str = "") -> str:
         """The announcement of the page; `how_used` tells how a network of one's own is used."""
-        doubt = ", no better than guessing" if self.guesses else ""
+        doubt = f", {GUESSING}" if self.guesses else ""
         return f"test accuracy {self.shares['test']:.3f}{doubt}{how_used and f'; {how_used}'}"
 
     def refuse_guessing(self, accept_weak: bool) -> None:

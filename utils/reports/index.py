@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,14 @@ from urllib.parse import quote
 from utils.core.files import atomic, read_small
 from utils.core.paths import Workspace
 from utils.core.text import readable
+from utils.networks.accuracy import GUESSING
 from utils.plan.records import State, read_record
+from utils.plan.steps import COMPARISON, TRAINING
 from utils.reports.pages import TEMPLATES, amount, style
 from utils.retraining.configurations import CONFIGURATIONS
+
+OUTDATED = "out of date"
+"""State of a job that was done, before another one wrote what it read anew."""
 
 THUMBNAILS = ("accuracy", "accuracy_adversarial")
 """Figures of each configuration that the index shows."""
@@ -57,6 +62,7 @@ def write_index(workspace: Workspace) -> Path:
                 variants=variants,
                 failures=failures,
                 answer=_lines(answer, 5000) if isinstance(answer, str) else "",
+                warnings=_warnings(jobs),
                 picture=picture,
                 written=datetime.now().strftime("%Y-%m-%d %H:%M"),
             ),
@@ -69,8 +75,47 @@ def _rows(workspace: Workspace, root: Path) -> list[dict[str, str]]:
     """A row for each job of a workspace; links are seen from `root`."""
     reports = workspace.reports_root
     paths = sorted(reports.rglob("[!.]*.json"))
-    records = {p: read_record(p) for p in paths if reports / "variants" not in p.parents}
-    return [_row(path, record, root) for path, record in records.items() if record]
+    found = {p: read_record(p) for p in paths if reports / "variants" not in p.parents}
+    records = {path: record for path, record in found.items() if record}
+    outdated = _outdated(records.values())
+    return [
+        _row(path, record, root) | ({"state": OUTDATED} if record["name"] in outdated else {})
+        for path, record in records.items()
+    ]
+
+
+def _outdated(records: Iterable[Mapping]) -> set[str]:
+    """Names of done jobs that read other files than those that were written last."""
+    done = [record for record in records if record["state"] == State.DONE]
+    written = {path: entry["sha256"] for r in done for path, entry in r["outputs"].items()}
+    found: set[str] = set()
+    for record in sorted(done, key=lambda record: record["step"]):  # makers come first
+        changed = {
+            path for path, e in record["inputs"].items() if written.get(path) != e["sha256"]
+        } & written.keys()
+        if changed:
+            found.add(record["name"])
+            for path in record["outputs"]:  # so what was made from them is out of date, too
+                written[path] = ""
+    return found
+
+
+def _warnings(jobs: Iterable[Mapping]) -> list[str]:
+    """What to know before the answer is read."""
+    found = []
+    if any(job["step"] == COMPARISON.id and job["state"] == OUTDATED for job in jobs):
+        found.append(
+            "Out of date: results have changed since this was written. Run the same command "
+            "again, with all steps."
+        )
+    weak = sorted(
+        {j["dataset"] for j in jobs if j["step"] == TRAINING.id and GUESSING in j["numbers"]}
+    )
+    found += [
+        f"{name}: the original network is {GUESSING}, so these numbers mean nothing."
+        for name in weak
+    ]
+    return found
 
 
 def _row(path: Path, record: Mapping, root: Path) -> dict[str, str]:
