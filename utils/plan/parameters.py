@@ -48,9 +48,6 @@ class Parameter:
     help: str
 
 
-# --- rules: each takes a value of the declared type and returns what is wrong, or "" ---
-
-
 def parse(name: str, text: str, kind: type) -> object:
     """Read a value of type `kind` from the command line's `text` and check it."""
     try:

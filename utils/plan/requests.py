@@ -68,6 +68,12 @@ def inputs(everything: list[Job], jobs: list[Job], rule: str, thorough: bool = T
     return list(dict.fromkeys(lines))
 
 
+UNSEEN = (
+    "accuracies hold only if your network was not trained on these validation and test images; "
+    "folders train/, val/ and test/ (or the same names in an .npz) say which those are"
+)
+
+
 def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> list[str]:
     """Of one data set: enough images for what its jobs ask, and a model that fits them.
 
@@ -99,6 +105,8 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
         workspace = jobs[0].home if now == AS_VARIED else workspace
         return describe(dataset, workspace).get("understood", []) if first else []
     _network(jobs, planned, rule, shape, n_classes, thorough, found)
+    if any(job.parameters.get("own_model") for job in jobs):
+        lines = [*lines, f"{dataset}: {UNSEEN}"]
     most = min(sizes["train"], sizes["test"])
     attack = next((job.parameters for job in jobs if job.step == ADVERSARIALS), None)
     n_adversarial = (attack or {}).get("n_adversarial") or most

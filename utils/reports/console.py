@@ -49,6 +49,10 @@ def plan_table(jobs: Sequence[Job], states: Mapping[str, str]) -> None:
     print(f"{n} of {len(jobs)} jobs would run.")
 
 
+def _jobs(n: int) -> str:
+    return f"{n} job{'s' * (n != 1)}"
+
+
 class Console:
     """Shows a run: on a terminal running jobs are redrawn in place, elsewhere a line an event.
 
@@ -69,9 +73,11 @@ class Console:
         skipped = sum(state == UP_TO_DATE for state in states.values())
         self.n_waiting = len(jobs) - skipped
         if not self.n_waiting:
-            self.terminal.print(f"All {skipped} jobs are up to date.")
+            self.terminal.print(
+                f"All {skipped} jobs are up to date." if skipped != 1 else "The job is up to date."
+            )
             return
-        self.terminal.print(f"{len(jobs)} jobs, {skipped} of them up to date.")
+        self.terminal.print(f"{_jobs(len(jobs))}, {skipped} of them up to date.")
         if self.terminal.is_terminal:
             self.live = Live(console=self.terminal, refresh_per_second=4, transient=True)
             self.live.start()
@@ -83,7 +89,7 @@ class Console:
             if name not in self.started:
                 self.started[name] = now
                 if not self.live:
-                    self._line(State.RUNNING, name, "", self.states[name])
+                    self._line(State.RUNNING, name, "", f"why: {self.states[name]}")
         for name, outcome in outcomes.items():
             if name not in self.finished:
                 self.finished.add(name)
