@@ -18,7 +18,7 @@ from utils.retraining.fresh_results import ORIGINAL, fresh_table, read_fresh, wr
 from utils.retraining.outcomes import pack, unpack
 from utils.retraining.results import results_table
 from utils.retraining.selection import chosen_points
-from utils.statistics.fresh import gain_left, in_words
+from utils.statistics.robustness import gain_left, gain_left_in_words
 
 EPSILON, N, PIXELS = 0.1, 300, 6
 
@@ -252,7 +252,7 @@ def test_what_cannot_be_is_no_table(changes, message):
 
 def test_the_words_say_what_is_left_of_the_gain():
     def said(linf, fresh, fixed=0.6):
-        return in_words(
+        return gain_left_in_words(
             fresh_table(
                 [
                     line(ORIGINAL, fixed=0.3, linf=0.1, fresh=0.1),
@@ -277,7 +277,7 @@ def test_the_words_say_what_is_left_of_the_gain():
         text = said(linf=none, fresh=0.2, fixed=0.5)
         assert "There is no gain beyond chance on those within the budget" in text
         assert "is left" not in text
-    none = in_words(
+    none = gain_left_in_words(
         fresh_table(
             [  # no attack has the same budget: 0.3 gained on all of them
                 line(ORIGINAL, fixed=0.3, linf=np.nan, fresh=0.1),

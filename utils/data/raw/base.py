@@ -33,7 +33,7 @@ class Options(NamedTuple):
     """What a user says of raw images, where looking at them does not tell."""
 
     class_order: str = "number"
-    """How classes are numbered, see `utils.data.raw.layout.ordered_classes`."""
+    """How classes are numbered, see `utils.data.class_order.ordered_classes`."""
     leave_out: Sequence[str] = ()
     """Names of folders and files; "none": nothing is left out, or doubted, for its name."""
     label_column: str = ""

@@ -137,8 +137,8 @@ def _same(columns: Columns, names: Sequence[str]) -> str | None:
         pairs = {*zip(first, columns[name], strict=True)}
         if not len(pairs) == len({*first}) == len({*columns[name]}):
             return None
-    in_words = [n for n in names if not all(re.fullmatch(r"[\d.]*", cell) for cell in columns[n])]
-    return (in_words or names)[0]
+    with_words = [n for n in names if not all(re.fullmatch(r"[\d.]*", cell) for cell in columns[n])]
+    return (with_words or names)[0]
 
 
 def _one(

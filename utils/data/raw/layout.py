@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.core.text import listed
+from utils.data.class_order import ordered_classes
 from utils.data.raw import doubts
 from utils.data.raw.doubts import Doubt
 from utils.data.raw.folders import NONE, Folder, is_left_out, open_class, tree
@@ -43,7 +44,7 @@ def arrange(
     names : list of str
         Paths of images, with forward slashes.
     class_order : str, default="number"
-        See `ordered_classes`.
+        See `utils.data.class_order.ordered_classes`.
     leave_out : collection of str, default=()
         Names of folders that are left out, at any depth; `NONE` takes all others as they are.
 
@@ -280,40 +281,6 @@ class _Reading:
 def _without(level: Folder, name: str) -> Folder:
     rest = {n: folder for n, folder in level.folders.items() if n != name}
     return Folder(level.path, level.images, rest)
-
-
-def ordered_classes(class_names: Iterable[str], class_order: str = "number") -> list[str]:
-    """Names of classes in the order of their numbers.
-
-    Parameters
-    ----------
-    class_names : iterable of str
-    class_order : str, default="number"
-        By "number", 2 comes before 10, and numbers before words. As "text", 10 comes before 2: so
-        Keras's and PyTorch's loaders of folders number classes. Else all names, separated by
-        commas.
-
-    Raises
-    ------
-    ValueError
-        If some other names are listed.
-    """
-    names = sorted(class_names, key=_number_first)
-    if class_order == "number":
-        return names
-    if class_order == "text":
-        return sorted(names)
-    given = [name.strip() for name in class_order.split(",")]
-    if sorted(given) != sorted(names):
-        raise ValueError(
-            f"class_order: got {class_order!r}, expected number, text, or each of the classes "
-            f"once: {','.join(names)}"
-        )
-    return given
-
-
-def _number_first(name: str) -> tuple[int, int, str]:
-    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
 
 def _tracks(names: list[str], labels: np.ndarray) -> np.ndarray | None:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.core.text import listed
+from utils.data.class_order import ordered_classes
 from utils.data.raw.labels import Chosen, Columns, choose_labels, tells_parts
-from utils.data.raw.layout import Layout, ordered_classes
+from utils.data.raw.layout import Layout
 from utils.data.raw.names import IMAGE_SUFFIXES, part_of, words
 from utils.data.raw.rows import readings
 
@@ -46,7 +47,7 @@ def arrange_by_tables(
     names : list of str
         Paths of images.
     class_order : str
-        See `utils.data.raw.layout.ordered_classes`.
+        See `utils.data.class_order.ordered_classes`.
     label_column : str, default=""
         The column with the labels; empty: found.
 

@@ -36,13 +36,13 @@ def announcement(table: pd.DataFrame) -> str:
     return f"mean accuracy on fixed inputs {fixed}, under a fresh attack {fresh}"
 
 
-def in_words(table: pd.DataFrame) -> str:
+def gain_left_in_words(table: pd.DataFrame) -> str:
     """A paragraph a data set and configuration: what a fresh attack leaves of the gain."""
     if table.empty:
         return "No network was attacked: step 4.2 has not run, or `keep_models` is none."
     parts = table.groupby(["dataset", "configuration"], sort=False)
     return "\n\n".join(
-        f"{name}, configuration {number}: {_in_words(part)}" for (name, number), part in parts
+        f"{name}, configuration {number}: {_paragraph(part)}" for (name, number), part in parts
     )
 
 
@@ -52,7 +52,7 @@ def _before_and_after(part: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return means.loc[False], means.loc[True]
 
 
-def _in_words(part: pd.DataFrame) -> str:
+def _paragraph(part: pd.DataFrame) -> str:
     before, after = _before_and_after(part)
     columns = ("accuracy_fixed", "accuracy_fixed_linf", "accuracy_fresh")
     whole, same, fresh = (f"from {before[c]:.3f} to {after[c]:.3f}" for c in columns)
