@@ -115,7 +115,7 @@ def _entry(dataset: str) -> Dataset:
     return DATASETS.get(dataset) or Dataset(dataset, "of the user's own")
 
 
-def is_at_hand(dataset: str, raw: str | Path, workspace: Workspace) -> bool:
+def is_local(dataset: str, raw: str | Path, workspace: Workspace) -> bool:
     """Whether `read_raw` works without a download."""
     return _entry(dataset).reader is not None or locate(dataset, raw, workspace) is not None
 
@@ -156,7 +156,7 @@ def read_raw(
     Raises
     ------
     ValueError
-        If there is nothing, or it is damaged or something else; one line says what to do.
+        If there is nothing, or it is damaged or something else; one line with what to do.
     """
     workspace = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
     entry = _entry(dataset)

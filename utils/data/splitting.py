@@ -39,7 +39,7 @@ def plan_split(
     """Split at random into training, validation and test, each with the same class shares.
 
     Validation and test images that the source names as such stay what they are; the shares then
-    say how the others are divided among what is left.
+    give how the others are divided among what is left.
 
     Parameters
     ----------

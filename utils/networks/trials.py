@@ -1,7 +1,7 @@
 """What a network of the user's own expects of its inputs, found by measuring it on real images.
 
-Files of networks don't say how pixels were scaled, in which order colours and classes come, or how
-images were resized, and a network that is given something else answers without an error, as if it
+Files of networks don't record how pixels were scaled, in which order colours and classes come, or
+how images were resized. A network that is given something else answers without an error, as if it
 had learned nothing. So it is measured under the conventions that people use.
 """
 
@@ -32,7 +32,7 @@ DOUBT_LEVEL = 0.05
 LEAST_GAIN = 0.02
 """A convention that gains less accuracy than this is not clearly better, however sure."""
 OTHER = "another"
-"""Stands for an order of the classes that has no name: the one in which the network is right."""
+"""An order of the classes that has no name: the one in which the network is right."""
 
 
 class Trial(NamedTuple):

@@ -11,7 +11,7 @@ from utils.data.arrays import describe, load_splits
 from utils.data.class_order import orders_of
 from utils.data.raw.base import Raw, Shape
 from utils.data.raw.images import RESIZES
-from utils.data.registry import DATASETS, image_shape, is_at_hand, read_raw, split
+from utils.data.registry import DATASETS, image_shape, is_local, read_raw, split
 from utils.data.splitting import Plan, understood
 from utils.plan.freshness import AS_VARIED, UNCHANGED, UP_TO_DATE, status
 from utils.plan.jobs import Job
@@ -84,7 +84,7 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
     found = None
     if first and now not in UNCHANGED:
         given = first.parameters
-        if not (thorough or is_at_hand(dataset, given["raw"], workspace)):
+        if not (thorough or is_local(dataset, given["raw"], workspace)):
             return []
         found = _listed(first)
         raw, split_up, shape = found
@@ -142,8 +142,8 @@ Listed = tuple[Raw, Plan, Shape]
 def _listed(job: Job) -> Listed:
     """What step 0.0 will find: raw images, their split, the shape they get."""
     given, dataset = job.parameters, job.dataset
-    said = {n: given[n] for n in ("class_order", "leave_out", "label_column", "white")}
-    raw = read_raw(dataset, given["raw"], job.workspace, **said)
+    about = {n: given[n] for n in ("class_order", "leave_out", "label_column", "white")}
+    raw = read_raw(dataset, given["raw"], job.workspace, **about)
     options = {name: given[name] for name in ("shares", "n_images", "split_by", "split_seed")}
     shape = image_shape(dataset, raw, given["image_size"], given["color"])
     return raw, split(dataset, raw, **options), shape
@@ -178,7 +178,7 @@ def _network(
     try:
         if path:
             first = next(job for job in planned if job.step == PREPROCESSING)
-            there = thorough and is_at_hand(first.dataset, first.parameters["raw"], first.workspace)
+            there = thorough and is_local(first.dataset, first.parameters["raw"], first.workspace)
             found = (found or _listed(first)) if there else None
             resize = str(first.parameters["resize"])
             model = _own_model(given[TRAINING], shape, n_classes, resize, found)

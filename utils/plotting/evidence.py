@@ -1,4 +1,4 @@
-"""Figures of what the tests say: ranks with the critical difference, differences to random."""
+"""Figures of what the tests find: ranks with the critical difference, differences to random."""
 
 from __future__ import annotations
 

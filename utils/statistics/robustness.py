@@ -58,18 +58,18 @@ def _paragraph(part: pd.DataFrame) -> str:
     whole, same, fresh = (f"from {before[c]:.3f} to {after[c]:.3f}" for c in columns)
     comparable = not np.isnan(before["accuracy_fixed_linf"])
     part_of_them = f", on those made within the same budget {same}" if comparable else ""
-    said = (
+    gains = (
         f"on the fixed inputs retraining takes accuracy {whole}{part_of_them}, under a fresh "
         f"attack {fresh} (means of the chosen networks). "
     )
     left = gain_left(part)
     if left.least_gain <= 0:
         where = "those within the budget" if comparable else "the fixed inputs"
-        return said + f"There is no gain beyond chance on {where} that a fresh attack could take."
+        return gains + f"There is no gain beyond chance on {where} that a fresh attack could take."
     means_of = part[part["metric"] != ORIGINAL].groupby("metric", sort=False)["accuracy_fresh"]
     best = means_of.mean()
     where = " within the budget" if comparable else ""
-    return said + (
+    return gains + (
         f"So {left.share:.0%} of the gain{where} is left (95 % interval {left.low:.0%} to "
         f"{left.high:.0%}, over images): {_verdict(left.low, left.high)} The highest under a "
         f"fresh attack is {best.max():.3f}, with {best.idxmax()}."

@@ -1,4 +1,4 @@
-"""Class and official part of each image, from the folders that it lies in."""
+"""Class and official part of each image, from the folders that it is in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRACK = re.compile(r"(?:\d{5}_)?(\d{5})_\d{5}\.\w+$")
 
 
 class Layout(NamedTuple):
-    """The images among some names, with what their names say."""
+    """The images among some names, with what their names mean."""
 
     names: list[str]
     labels: np.ndarray
@@ -84,7 +84,7 @@ class _Reading:
         self.placed: dict[str, tuple[str, str]] = {}
         """Part and class of an image."""
         self.inside: list[str] = []
-        """Folders of classes in which images lie in folders of their own."""
+        """Folders of classes in which images are in folders of their own."""
 
     def read(self, top: Folder) -> None:
         """Give each image its part and class, or a reason to be left out."""
@@ -220,7 +220,7 @@ class _Reading:
                 classes = found = set(opened.folders)
                 if self.doubting:
                     doubts.of_classes(opened.folders, self._inner)
-            if len(found) > 1 or found & classes:  # else all lie in one other folder: no labels
+            if len(found) > 1 or found & classes:  # else all are in one other folder: no labels
                 if strange := sorted(found - classes):
                     raise ValueError(
                         f"{part} images of class {strange[0]}, which the training images do not "
@@ -263,7 +263,7 @@ class _Reading:
                 self.inside.append(folder.path)
 
     def _take(self, folder: Folder, part: str, name: str) -> None:
-        """All images below a folder, but for masks and the like that lie beside others."""
+        """All images below a folder, but for masks and the like beside others."""
         own = folder.path.rpartition("/")[2]
         odd = (
             {*technical(folder.folders), *derived(folder.folders, own if folder.images else "")}
