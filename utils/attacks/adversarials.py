@@ -1,4 +1,4 @@
-"""Adversarial inputs as the study makes them: drawn, shared out over the attacks, summed up."""
+"""Adversarial inputs as the study makes them: images drawn, and shared out over the attacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arrays that steps hand on: the six of step 0.0 written, and every loading, checked."""
+"""The arrays that steps hand on: step 0.0 writes six; all are checked when they are loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How classes are numbered: in the order of their folders' names, of which there are several."""
+"""The orders in which folders of classes are numbered."""
 
 from __future__ import annotations
 

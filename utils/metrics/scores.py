@@ -1,4 +1,4 @@
-"""Scores on disk, and what they come to: adversarial inputs found early or not."""
+"""Scores written, read and summed up: do adversarial inputs come first?"""
 
 from __future__ import annotations
 

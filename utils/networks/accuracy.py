@@ -1,4 +1,4 @@
-"""How good the original network is, and the refusal of one that only guesses."""
+"""The accuracy of the original network, and the refusal of one that only guesses."""
 
 from __future__ import annotations
 

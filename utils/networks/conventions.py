@@ -1,4 +1,4 @@
-"""What people feed their networks: ranges of pixel values, orders of colours; and layers for them.
+"""What networks take in: ranges of pixel values and orders of colours; and layers that make them.
 
 Files of networks don't record which of them a network was trained with; `utils.networks.trials`
 finds out.

@@ -1,4 +1,4 @@
-"""What values a user may give: types, ranges, choices; errors with what was expected."""
+"""The values that a user may give: types, ranges, choices; and the error for any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every curve measured, every test made, and what they recommend."""
+"""The analysis of a results table: every curve measured, every test made, the recommendation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fresh attack leaves of the gain: the share, its interval, and words for both."""
+"""Robustness: how much of the gain a fresh attack leaves, with its interval, and in words."""
 
 from __future__ import annotations
 

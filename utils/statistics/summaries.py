@@ -1,4 +1,4 @@
-"""Summaries of the results table: one curve, all seeds of a curve, a metric against random."""
+"""Summaries of the results table: a row a curve, means over its seeds, metrics against random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads of the study's data sets, into the workspace, for who has no raw images yet."""
+"""Downloads of the study's data sets, into the workspace, where there are no raw images yet."""
 
 from __future__ import annotations
 
