@@ -187,13 +187,13 @@ def _read(name: str, rows: list[list[str]], index: Mapping[str, list[str]]) -> T
         if rank[i][0] == named and rank[i][1] >= 0.9 * most and images[i] != images[column]
     ]
     if len(alike) > 1:
-        named = [i for i in alike if _NAMES_IMAGES.intersection(words(names[i]))]
-        if len(named) != 1:
+        with_images = [i for i in alike if _NAMES_IMAGES.intersection(words(names[i]))]
+        if len(with_images) != 1:
             raise ValueError(
                 f"{name}: columns {listed(names[i] for i in alike)} name images, each of them "
                 "others in a row; keep one, or write the names with their suffix"
             )
-        (column,) = named
+        (column,) = with_images
     columns = {n: [row[i].strip() for row in rows[header:]] for i, n in enumerate(names)}
     return Table(name, columns, names[column], images[column][header:])
 
