@@ -261,7 +261,7 @@ def test_attack_norms():
     assert counts[edges[:-1] >= 0.05 * (1 - 1e-6)].sum() == 1
 
 
-def test_fresh_attacks_stand_beside_the_fixed_inputs():
+def test_fresh_attacks_are_beside_the_fixed_inputs():
     rows = [
         {
             "dataset": d,

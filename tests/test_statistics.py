@@ -508,7 +508,7 @@ def test_recommend_with_seeds_gives_the_interval():
     assert "random order" not in text
 
 
-def test_recommend_says_when_guidance_gains_nothing():
+def test_recommend_tells_when_guidance_gains_nothing():
     results = pd.concat([curve("dsa", [0.9, 0.5, 0.6]), curve("random", [0.9, 0.6])])
     choice, text = advise(results)
     assert choice["metric"] == "random" and "random" not in choice["beats"]
