@@ -37,7 +37,7 @@ class TestRatio:
         assert ratio([1, 3, 2], [4, 9, 4], "speedup") == (3, 2, 4)
         assert ratio([4, 9, 4], [1, 3, 2], "slowdown") == (3, 2, 4)
 
-    def test_a_slow_one_that_ran_once_stands_against_each_run(self):
+    def test_a_slow_one_that_ran_once_is_compared_with_each_run(self):
         assert ratio([1, 2, 4], [8], "speedup") == (4, 2, 8)
 
 

@@ -219,7 +219,7 @@ del MOVES["of a module"]["c"]
 
 
 @pytest.mark.parametrize("modules", MOVES.values(), ids=MOVES)
-def test_where_code_stands_does_not_count(print_of, modules):
+def test_where_code_is_does_not_count(print_of, modules):
     assert print_of(modules) == print_of()
 
 

@@ -7,12 +7,13 @@ import itertools
 import numpy as np
 import pytest
 
+from utils.data.class_order import orders_of
 from utils.networks import files, runtime, trials
 from utils.networks.accuracy import beyond_guessing
 from utils.networks.activations import activations, predict
 from utils.networks.conventions import PIXEL_RANGES, Convention, in_front, shown
 from utils.networks.graph import places
-from utils.networks.trials import OTHER, Trial, fitted, orders_of, try_conventions
+from utils.networks.trials import OTHER, Trial, fitted, try_conventions
 
 N_CLASSES = 12
 FOLDERS = [str(number) for number in range(N_CLASSES)]
@@ -66,9 +67,9 @@ def test_pixel_values_and_colours_are_found_and_made(keras, pixel_range, color_o
     right = fitted(model, trial, FOLDERS)
     assert accuracy(right, images, labels) == trial.right[trial.best].mean() > 0.8
     if trial.best != trial.given:
-        assert PIXEL_RANGES[pixel_range].meaning in trial.in_words()
+        assert PIXEL_RANGES[pixel_range].meaning in trial.convention_in_words()
     else:
-        assert right is model and not trial.in_words()
+        assert right is model and not trial.convention_in_words()
 
 
 @pytest.mark.parametrize("pixel_range", ["1", "255", "-1..1"])
@@ -105,7 +106,7 @@ def test_what_is_close_is_said(gain):
     ways = [Convention(pixels, "rgb", "number", "pillow") for pixels in ("1", "imagenet")]
     n = np.arange(300)
     trial = Trial(ways[0], dict(zip(ways, (n < 140, n < 140 + 300 * gain), strict=True)), 0.1)
-    words = trial.in_words()
+    words = trial.convention_in_words()
     assert (trial.best == ways[1]) == (gain == 0.5)
     assert ("maybe misread" in words) == (gain == 0.03)
     assert ("pixel_range=imagenet" in words) == (gain == 0.03)

@@ -101,18 +101,18 @@ def test_a_hostile_home_changes_not_a_bit(tmp_path):
     variables = {"clean": {"HOME": str(tmp_path / "empty")}, "hostile": hostile(tmp_path / "home")}
     found = {}
     for name, changed in variables.items():
-        place = Workspace(tmp_path / name)
+        workspace = Workspace(tmp_path / name)
         options = ["--preset", "smoke", "--steps", 0, 1, "--attacks", "fgsm"]
         result = run_all(
-            *options, "--workspace", place.root, cwd=tmp_path, env={**os.environ, **changed}
+            *options, "--workspace", workspace.root, cwd=tmp_path, env={**os.environ, **changed}
         )
         assert result.returncode == 0, result.stdout + result.stderr
         assert "Dashboard: http://127.0.0.1:" in result.stdout
-        with np.load(save_weights(place, tmp_path / f"{name}.npz")) as weights:
+        with np.load(save_weights(workspace, tmp_path / f"{name}.npz")) as weights:
             found[name] = {"weights": [weights[key].tobytes() for key in weights.files]}
-        for path in sorted(place.root.glob("data/**/*.npy")):
-            found[name][str(path.relative_to(place.root))] = path.read_bytes()
-        for path in sorted(place.root.glob("reports/**/[!.]*.ipynb")):
+        for path in sorted(workspace.root.glob("data/**/*.npy")):
+            found[name][str(path.relative_to(workspace.root))] = path.read_bytes()
+        for path in sorted(workspace.root.glob("reports/**/[!.]*.ipynb")):
             found[name][path.name] = pictures(path)
             record = json.loads(path.with_suffix(".json").read_text())
             found[name][f"energy of {path.name}"] = record["resources"]["energy_method"]
@@ -123,14 +123,14 @@ def test_a_hostile_home_changes_not_a_bit(tmp_path):
         assert value == found["hostile"][key], key
 
 
-def save_weights(place, path):
+def save_weights(workspace, path):
     """The original model's weights in a file that holds no times."""
     python(
         f"""
         import numpy
         from utils.networks import files, runtime
         runtime.start()
-        model = files.load({str(place.original_model("digits", 0))!r})
+        model = files.load({str(workspace.original_model("digits", 0))!r})
         numpy.savez({str(path)!r}, *model.get_weights())
         """
     )
@@ -242,8 +242,8 @@ def test_of_dask_only_the_keys_of_an_own_cluster_are_taken(tmp_path, own):
 def test_a_broken_file_of_dask_matters_for_an_own_cluster_only(tmp_path):
     variables = dask_home(tmp_path, "distributed: [")
     assert "None" in python(DASK.format(own=False), **variables)
-    place = ["--workspace", tmp_path / "w", "--scheduler", "tcp://127.0.0.1:1"]
-    result = run_all(*place, env={**os.environ, **variables})
+    options = ["--workspace", tmp_path / "w", "--scheduler", "tcp://127.0.0.1:1"]
+    result = run_all(*options, env={**os.environ, **variables})
     assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
     assert "mine.yaml" in result.stderr
 

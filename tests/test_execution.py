@@ -68,9 +68,9 @@ def test_a_variant_starts_from_what_the_run_has_made(tmp_path):
     run.workspace.root.mkdir()
 
     def variant(value, name):
-        place = run.workspace.variant(name)
-        report = place.reports("digits") / "ok"
-        return replace(run, workspace=place, report=report, parameters={"value": value})
+        workspace = run.workspace.variant(name)
+        report = workspace.reports("digits") / "ok"
+        return replace(run, workspace=workspace, report=report, parameters={"value": value})
 
     def files(job):
         return [(job.workspace.root / name).read_text() for name in ("out.txt", "curve.txt")]
@@ -85,7 +85,7 @@ def test_a_variant_starts_from_what_the_run_has_made(tmp_path):
     assert outcomes[same.name].state == "up to date" and files(same) == ["7", "x"]
     assert outcomes[other.name].state == "done" and files(other) == ["8", "xx"]
     assert run_jobs(trusted, rule="trust")[trusted.name].state == "done"
-    assert files(trusted) == ["8", "xx"]  # that the run's files are there says nothing
+    assert files(trusted) == ["8", "xx"]  # that the run's files are there proves nothing
     assert run_jobs(other, rule="force")[other.name].state == "done" and files(other) == ["8", "x"]
     assert read_json(same.file(".json"))["name"] == same.name
     assert "../../../../index.html" in same.file(".html").read_text()  # that of the run
@@ -112,17 +112,17 @@ def test_a_variant_shares_what_it_does_not_change(tmp_path, monkeypatch, can_lin
     run = make_job(tmp_path, "ok", *cells, outputs=["replaced.json", "written.txt"], value=7)
     run.workspace.root.mkdir()
     assert run_jobs(run)[run.name].state == "done"
-    place = run.workspace.variant("value-8")
+    workspace = run.workspace.variant("value-8")
     variant = replace(
-        run, workspace=place, report=place.reports("digits") / "ok", parameters={"value": 8}
+        run, workspace=workspace, report=workspace.reports("digits") / "ok", parameters={"value": 8}
     )
     assert start_as_original(variant, Links())
     names = ["replaced.json", "written.txt"]
-    pairs = [(run.workspace.root / name, place.root / name) for name in names]
+    pairs = [(run.workspace.root / name, workspace.root / name) for name in names]
     before = [(one.read_bytes(), one.stat().st_mtime_ns) for one, _ in pairs]
     assert all(one.samefile(other) == can_link for one, other in pairs)
     assert [(o.read_bytes(), o.stat().st_mtime_ns) for _, o in pairs] == before
-    assert start_as_original(replace(variant, workspace=place), Links()) is False  # it has run
+    assert start_as_original(replace(variant, workspace=workspace), Links()) is False  # it has run
     assert run_jobs(variant)[variant.name].state == "done"
     assert [other.read_text().strip() for _, other in pairs] == ["8", "78"]
     assert [(one.read_bytes(), one.stat().st_mtime_ns) for one, _ in pairs] == before
@@ -260,22 +260,22 @@ def test_user_given_text_is_escaped(tmp_path):
 
 
 def test_the_index_opens_with_the_answer_and_its_picture(tmp_path):
-    place = Workspace(tmp_path)
-    write_json(place.reports_root / "recommendation.json", {"text": "Do this & that."})
-    assert "<img" not in write_index(place).read_text()  # no picture, no broken one
-    place.figures().mkdir()
-    (place.figures() / "comparison_curves.png").touch()
-    page = write_index(place).read_text()
+    workspace = Workspace(tmp_path)
+    write_json(workspace.reports_root / "recommendation.json", {"text": "Do this & that."})
+    assert "<img" not in write_index(workspace).read_text()  # no picture, no broken one
+    workspace.figures().mkdir()
+    (workspace.figures() / "comparison_curves.png").touch()
+    page = write_index(workspace).read_text()
     answer = page[page.index('class="answer"') : page.index("</section>")]
     assert "Do this &amp; that." in answer
     assert 'src="figures/comparison_curves.png"' in answer
     assert 'href="figures/comparison_curves.svg"' in answer
     long = "Do this & that. " * 150  # a paragraph keeps its middle
-    write_json(place.reports_root / "recommendation.json", {"text": long})
-    assert long.strip().replace("&", "&amp;") in write_index(place).read_text()
+    write_json(workspace.reports_root / "recommendation.json", {"text": long})
+    assert long.strip().replace("&", "&amp;") in write_index(workspace).read_text()
 
 
-def test_a_page_says_only_what_is_known_of_how_it_was_made():
+def test_a_page_shows_only_what_is_known_of_how_it_was_made():
     unknown = vars(Usage(wall_seconds=2.0, energy_method="not available (no counters)"))
     record = {"seed": None, "started": "2026-01-02T03:04:05+00:00", "ended": ""}
     record["resources"] = unknown

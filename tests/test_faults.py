@@ -116,8 +116,8 @@ def test_kill_9_at_twenty_random_moments(undisturbed, tmp_path):
     result = run_all(*OPTIONS, "--workspace", tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert table(workspace).equals(table(undisturbed))
-    fragments = [p for p in tmp_path.rglob(".*") if p.name not in (".lock", ".run.json")]
-    assert fragments == []
+    leftovers = [p for p in tmp_path.rglob(".*") if p.name not in (".lock", ".run.json")]
+    assert leftovers == []
 
 
 FILES = [
@@ -209,7 +209,9 @@ def test_a_full_disk_is_said_and_the_next_run_goes_on(tmp_path):
         json.loads(path.read_text())
 
 
-def test_a_write_that_finds_no_room_says_so_whatever_the_library_says(tmp_path, monkeypatch):
+def test_a_write_that_finds_no_room_is_reported_so_whatever_the_library_reports(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
     with pytest.raises(OSError, match="No space left on device") as caught:
         with atomic(tmp_path / "file"):

@@ -18,7 +18,7 @@ from utils.retraining.fresh_results import ORIGINAL, fresh_table, read_fresh, wr
 from utils.retraining.outcomes import pack, unpack
 from utils.retraining.results import results_table
 from utils.retraining.selection import chosen_points
-from utils.statistics.fresh import gain_left, in_words
+from utils.statistics.robustness import gain_left, gain_left_in_words
 
 EPSILON, N, PIXELS = 0.1, 300, 6
 
@@ -154,7 +154,7 @@ def test_a_missing_or_another_network_is_refused_in_one_line(study, tmp_path):
 
 @pytest.mark.parametrize("part", ["clean", "adversarial"])
 @pytest.mark.parametrize("point", [0, 2])
-def test_a_network_must_be_as_good_as_its_row_says(study, part, point):
+def test_a_network_must_be_as_good_as_its_row(study, part, point):
     networks, inputs, folder, results = study
     wrong = results.copy()
     wrong.loc[wrong["point"] == point, f"accuracy_{part}"] -= 0.1
@@ -177,24 +177,24 @@ def test_clean_accuracy_is_of_the_whole_test_set(study):
 
 
 def test_inputs_are_those_that_the_adversarial_ones_were_made_from(tmp_path):
-    place, rng = Workspace(tmp_path), np.random.default_rng(0)
-    folder = place.adversarial("mine", 1)
+    workspace, rng = Workspace(tmp_path), np.random.default_rng(0)
+    folder = workspace.adversarial("mine", 1)
     folder.mkdir(parents=True)
     x, y, source = rng.random((5, 2, 2, 1), np.float32), np.arange(5), np.array([3, 0])
     arrays = {"x": x[:2] / 2, "y": y[source], "source": source, "attack": np.array(["cw", "pgd"])}
-    np.save(place.data("mine") / "x_test.npy", x)
-    np.save(place.data("mine") / "y_test.npy", y)
+    np.save(workspace.data("mine") / "x_test.npy", x)
+    np.save(workspace.data("mine") / "y_test.npy", y)
     for name, array in arrays.items():
         np.save(folder / f"{name}_adv_test.npy", array)
     about = {"class_names": list("abcde"), "n_classes": 5, "image_shape": [2, 2, 1]}
     about["n_images"] = {"train": 5, "val": 5, "test": 5}
-    write_json(place.data("mine") / "dataset.json", about)
-    inputs = load_inputs(place, "mine", 1)
+    write_json(workspace.data("mine") / "dataset.json", about)
+    inputs = load_inputs(workspace, "mine", 1)
     assert np.array_equal(inputs.clean, x[[3, 0]]) and np.array_equal(inputs.fixed, x[:2] / 2)
     assert inputs.labels.tolist() == [3, 0] and inputs.attack.tolist() == ["cw", "pgd"]
-    np.save(place.data("mine") / "y_test.npy", y[::-1])
+    np.save(workspace.data("mine") / "y_test.npy", y[::-1])
     with pytest.raises(ValueError, match=r"adversarial: not made from these test images; run step"):
-        load_inputs(place, "mine", 1)
+        load_inputs(workspace, "mine", 1)
 
 
 # Tables
@@ -250,9 +250,9 @@ def test_what_cannot_be_is_no_table(changes, message):
         fresh_table([line(ORIGINAL), line() | changes])
 
 
-def test_the_words_say_what_is_left_of_the_gain():
+def test_the_words_give_what_is_left_of_the_gain():
     def said(linf, fresh, fixed=0.6):
-        return in_words(
+        return gain_left_in_words(
             fresh_table(
                 [
                     line(ORIGINAL, fixed=0.3, linf=0.1, fresh=0.1),
@@ -277,7 +277,7 @@ def test_the_words_say_what_is_left_of_the_gain():
         text = said(linf=none, fresh=0.2, fixed=0.5)
         assert "There is no gain beyond chance on those within the budget" in text
         assert "is left" not in text
-    none = in_words(
+    none = gain_left_in_words(
         fresh_table(
             [  # no attack has the same budget: 0.3 gained on all of them
                 line(ORIGINAL, fixed=0.3, linf=np.nan, fresh=0.1),
@@ -313,7 +313,7 @@ def drawn(n, seed, gain, kept, seeds=(0,)):
 
 
 @pytest.mark.parametrize(("n", "seeds"), [(100, (0,)), (400, (0, 1, 2))])
-def test_the_interval_of_what_is_left_covers_the_truth_as_often_as_it_says(n, seeds):
+def test_the_interval_of_what_is_left_covers_the_truth_as_often_as_it_should(n, seeds):
     found = [gain_left(drawn(n, i, 0.5, 0.75, seeds), draws=200) for i in range(60)]
     covered = np.mean([left.low <= 0.75 <= left.high for left in found])
     assert 0.85 <= covered <= 1

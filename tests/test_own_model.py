@@ -203,7 +203,7 @@ def test_gradients_that_vanish_are_refused(keras, layers, tmp_path):
         ValueError, match=r"logarithms of its probabilities .* is 0 for . of 8 images"
     ):
         read_own_model(saved(twice, tmp_path / "own.keras"), (8, 8, 1), 3)
-    once = keras.Model(sure.inputs[0], layers.Softmax()(sure.outputs[0]))  # logits are at hand
+    once = keras.Model(sure.inputs[0], layers.Softmax()(sure.outputs[0]))  # it has logits
     read_own_model(saved(once, tmp_path / "own.keras"), (8, 8, 1), 3)
 
 

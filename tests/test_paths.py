@@ -10,22 +10,24 @@ from utils.core.paths import ROOT, Workspace
 
 def test_root_is_the_checkout_and_seeds_are_apart(tmp_path):
     assert Workspace().root == ROOT
-    place = Workspace(tmp_path)
-    assert Workspace(place.parameter).root == place.root
+    workspace = Workspace(tmp_path)
+    assert Workspace(workspace.parameter).root == workspace.root
     assert Workspace("build/x").parameter == "build/x" and Workspace().parameter == "."
-    assert place.metrics("digits", 0) != place.metrics("digits", 1)
+    assert workspace.metrics("digits", 0) != workspace.metrics("digits", 1)
     assert (
-        place.relative(place.results("digits", 1, 2))
+        workspace.relative(workspace.results("digits", 1, 2))
         == "reports/digits/seed-1/digits_c2_results.csv"
     )
 
 
 def test_a_variant_knows_its_run(tmp_path):
-    place = Workspace(tmp_path)
-    variant = place.variant("epsilon-0.1")
-    assert variant.base.root == place.root and place.base is None
-    assert Workspace(variant.parameter).base.root == place.root  # as templates make it
-    assert variant.raw("mine") == place.raw("mine") and variant.data("mine") != place.data("mine")
+    workspace = Workspace(tmp_path)
+    variant = workspace.variant("epsilon-0.1")
+    assert variant.base.root == workspace.root and workspace.base is None
+    assert Workspace(variant.parameter).base.root == workspace.root  # as templates make it
+    assert variant.raw("mine") == workspace.raw("mine") and variant.data("mine") != workspace.data(
+        "mine"
+    )
     assert Workspace("/").base is None
 
 

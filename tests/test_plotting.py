@@ -36,7 +36,7 @@ from utils.statistics.advice import recommend
 from utils.statistics.pairs import compare_pairs
 from utils.statistics.ranking import rank_tests
 from utils.statistics.sensitivity import summarise_variants
-from utils.statistics.summaries import summarise, summarise_runs
+from utils.statistics.summaries import summarise_runs, summarise_seeds
 
 mpl.use("Agg")
 
@@ -261,7 +261,7 @@ def test_attack_norms():
     assert counts[edges[:-1] >= 0.05 * (1 - 1e-6)].sum() == 1
 
 
-def test_fresh_attacks_stand_beside_the_fixed_inputs():
+def test_fresh_attacks_are_beside_the_fixed_inputs():
     rows = [
         {
             "dataset": d,
@@ -423,7 +423,9 @@ def test_all_curves_at_a_glance():
 @pytest.mark.parametrize("n_datasets", [1, 6])
 def test_comparison(n_datasets):
     datasets = ["digits", "mnist", "cifar", "fashion", "intel", "gtsrb"][:n_datasets]
-    summary = summarise(table(configurations=(1, 2, 3), points=2, datasets=datasets))
+    summary = summarise_seeds(
+        summarise_runs(table(configurations=(1, 2, 3), points=2, datasets=datasets))
+    )
     figure = comparison(summary)
     assert len(figure.axes) == 5 * n_datasets
     assert [axis.get_ylabel() for axis in figure.axes[::5]] == datasets
@@ -440,7 +442,7 @@ def test_comparison(n_datasets):
 
 def test_comparison_of_one_metric_without_energy():
     results = table(metrics=["dsa"], seeds=(0, 1)).assign(energy_kwh=np.nan)
-    figure = comparison(summarise(results), accuracy="best_accuracy")
+    figure = comparison(summarise_seeds(summarise_runs(results)), accuracy="best_accuracy")
     assert "best accuracy" in figure.axes[0].get_title("left")
     assert "not measured" in texts(figure)
 
@@ -448,7 +450,7 @@ def test_comparison_of_one_metric_without_energy():
 def test_pareto():
     results = table(metrics=["dsa", "random"], configurations=(1, 2))
     results.loc[results["configuration"] == 2, "energy_kwh"] /= 10
-    figure = pareto(summarise(results))
+    figure = pareto(summarise_seeds(summarise_runs(results)))
     # dsa is more accurate than random; configuration 1 takes half the time, 2 a tenth of the energy
     for axis, costs in zip(figure.axes, ([3, 6], [3, 0.3]), strict=True):
         coloured = [line for line in axis.lines if line.get_markersize() == 8]
@@ -461,16 +463,16 @@ def test_pareto():
 
 def test_pareto_without_energy_is_over_accuracy_and_time():
     results = table(metrics=["dsa"], configurations=(1, 2)).assign(energy_kwh=np.nan)
-    time, energy = pareto(summarise(results)).axes
+    time, energy = pareto(summarise_seeds(summarise_runs(results))).axes
     assert [line.get_xdata()[0] for line in time.lines if line.get_markersize() == 8] == [3]
     assert "not measured" in [text.get_text() for text in energy.texts]
 
 
 def test_pareto_stretches_short_times():
     results = table(metrics=["dsa"], configurations=(1, 2))
-    assert pareto(summarise(results)).axes[0].get_xscale() == "linear"
+    assert pareto(summarise_seeds(summarise_runs(results))).axes[0].get_xscale() == "linear"
     results.loc[results["configuration"] == 2, "fit_seconds"] *= 10
-    time, energy = pareto(summarise(results)).axes
+    time, energy = pareto(summarise_seeds(summarise_runs(results))).axes
     assert (time.get_xscale(), energy.get_xscale()) == ("log", "linear")
     assert "(s, logarithmic)" in time.get_xlabel()
 

@@ -39,7 +39,7 @@ def test_facts_are_plain_and_complete():
     assert facts() is found  # looked up once
 
 
-def test_the_id_stands_for_all_facts_and_is_no_number(anew):
+def test_the_id_is_of_all_facts_and_is_no_number(anew):
     first = anew()["id"]
     assert re.fullmatch("p[0-9a-f]{8}", first) and anew()["id"] == first
     others = [{"processor": "another"}, {"gpu_names": ["one"]}, {"usable_cpus": 999}]

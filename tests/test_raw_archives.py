@@ -91,7 +91,7 @@ def test_long_headers_are_refused_before_they_fill_the_memory(tmp_path, format):
         list(archives.contents(tmp_path / "a.tar.gz", {}))
 
 
-def test_a_zip_that_lies_about_a_size_unpacks_no_more_than_it_says(tmp_path):
+def test_a_zip_with_a_false_size_unpacks_no_more_than_it_claims(tmp_path):
     path = write_zip(tmp_path / "a.zip", {"a/1.png": bytes(2**20)})
     content = path.read_bytes()
     true, lie = (2**20).to_bytes(4, "little"), (100).to_bytes(4, "little")

@@ -148,7 +148,7 @@ def test_what_is_ambiguous_is_refused_in_one_line(folders, found):
     assert "\n" not in str(error.value)
 
 
-def test_the_user_says_what_is_meant(tmp_path):
+def test_the_user_sets_what_is_meant(tmp_path):
     assert arrange(names("x y masks"), leave_out=["masks"]).class_names == ["x", "y"]
     assert arrange(names("x y masks"), leave_out=["none"]).class_names == ["masks", "x", "y"]
     found = arrange(names("fold_0/x fold_0/y fold_1/x fold_1/y"), leave_out=["fold_1"])

@@ -182,7 +182,7 @@ def test_deep_and_8_bit_files_beside_each_other(tmp_path):
 
 
 @pytest.mark.parametrize("most", [1023, 4095, 16383])
-def test_a_header_that_says_what_is_white_is_believed(tmp_path, most):
+def test_a_header_that_defines_white_is_believed(tmp_path, most):
     def pgm(array):
         return b"P5\n8 8\n%d\n" % most + array.astype(">u2").tobytes()
 

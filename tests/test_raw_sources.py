@@ -85,9 +85,11 @@ def test_classes_may_be_sorted_as_text(names):
 
 
 def test_text_order_changes_numbers_of_classes_and_nothing_else(tmp_path):
-    place = Workspace(tmp_path)
+    workspace = Workspace(tmp_path)
     folder = write_folder(tmp_path / "in", tree(classes=[*map(str, range(43))], n=3))
-    both = [registry.read_raw("gtsrb", folder, place, class_order=o) for o in ("number", "text")]
+    both = [
+        registry.read_raw("gtsrb", folder, workspace, class_order=o) for o in ("number", "text")
+    ]
     a, b = both
     assert a.class_names != b.class_names and b.class_names[2] == a.class_names[10]
     of_places = [
@@ -99,7 +101,7 @@ def test_text_order_changes_numbers_of_classes_and_nothing_else(tmp_path):
     assert raw.class_names == [*map(str, range(11))] and raw.labels[10] == 10
 
 
-def test_what_lies_in_no_class_is_left_out_and_said():
+def test_what_is_in_no_class_is_left_out_with_a_note():
     names = [*tree("seg_train/seg_train", "seg_test/seg_test"), "seg_pred/seg_pred/1.jpg", "x.png"]
     found = arrange(names)
     assert len(found.names) == 24
@@ -325,42 +327,45 @@ def test_class_names_may_be_bytes(tmp_path):
 def test_parts_of_an_npz_file_are_kept_or_joined(tmp_path):
     x, y = np.full((30, 8, 8), 200, np.uint8), np.arange(30) % 10
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    place = Workspace(tmp_path)
-    assert counts(registry.read_raw("mine", tmp_path / "a.npz", place)) == {"test": 30, "train": 30}
-    assert counts(registry.read_raw("mnist", tmp_path / "a.npz", place)) == {"": 60}
+    workspace = Workspace(tmp_path)
+    assert counts(registry.read_raw("mine", tmp_path / "a.npz", workspace)) == {
+        "test": 30,
+        "train": 30,
+    }
+    assert counts(registry.read_raw("mnist", tmp_path / "a.npz", workspace)) == {"": 60}
 
 
 # --- where it lies, and downloads ---
 
 
 def test_raw_images_are_found_in_the_workspace(tmp_path):
-    place = Workspace(tmp_path)
-    assert locate("mine", "", place) is None
-    write_folder(place.raw("x"), {})
-    path = place.raw("mine").with_suffix(".tar.gz")
+    workspace = Workspace(tmp_path)
+    assert locate("mine", "", workspace) is None
+    write_folder(workspace.raw("x"), {})
+    path = workspace.raw("mine").with_suffix(".tar.gz")
     path.parent.mkdir(parents=True)
     write_tar(path, tree())
-    assert locate("mine", "", place) == path
-    assert len(registry.read_raw("mine", "", place).labels) == 12
-    write_folder(place.raw("other"), {"kaggle.zip": b""})
-    write_zip(place.raw("other") / "kaggle.zip", tree())
-    assert len(registry.read_raw("other", "", place).labels) == 12
-    write_folder(place.raw("third"), {"my.npz": b""})
-    np.savez(place.raw("third") / "my.npz", x=np.zeros((9, 4, 4)), y=np.arange(9) % 3)
-    assert len(registry.read_raw("third", "", place).labels) == 9
-    path = write_zip(place.raw("fourth").with_suffix(".zip"), tree())
-    place.raw("fourth").mkdir()
-    assert locate("fourth", "", place) == path  # an empty folder beside it hides nothing
+    assert locate("mine", "", workspace) == path
+    assert len(registry.read_raw("mine", "", workspace).labels) == 12
+    write_folder(workspace.raw("other"), {"kaggle.zip": b""})
+    write_zip(workspace.raw("other") / "kaggle.zip", tree())
+    assert len(registry.read_raw("other", "", workspace).labels) == 12
+    write_folder(workspace.raw("third"), {"my.npz": b""})
+    np.savez(workspace.raw("third") / "my.npz", x=np.zeros((9, 4, 4)), y=np.arange(9) % 3)
+    assert len(registry.read_raw("third", "", workspace).labels) == 9
+    path = write_zip(workspace.raw("fourth").with_suffix(".zip"), tree())
+    workspace.raw("fourth").mkdir()
+    assert locate("fourth", "", workspace) == path  # an empty folder beside it hides nothing
 
 
 def test_names_and_numbers_of_classes_are_the_registrys(tmp_path):
-    place = Workspace(tmp_path)
+    workspace = Workspace(tmp_path)
     numbered = write_folder(tmp_path / "in", tree(classes=[*map(str, range(10))], n=3))
-    assert registry.read_raw("fashion", numbered, place).class_names[0] == "T-shirt/top"
+    assert registry.read_raw("fashion", numbered, workspace).class_names[0] == "T-shirt/top"
     named = write_folder(tmp_path / "named", tree(classes=registry.DATASETS["cifar"].class_names))
-    assert registry.read_raw("cifar", named, place).class_names[-1] == "truck"
+    assert registry.read_raw("cifar", named, workspace).class_names[-1] == "truck"
     with pytest.raises(ValueError, match="expected the 43 classes of gtsrb, got 10"):
-        registry.read_raw("gtsrb", numbered, place)
+        registry.read_raw("gtsrb", numbered, workspace)
 
 
 def test_nothing_understood_is_one_line(tmp_path):
@@ -407,7 +412,7 @@ def offline(monkeypatch, packages):
 
 
 @pytest.mark.parametrize("dataset", downloads.DOWNLOADS)
-def test_without_a_connection_one_line_says_what_to_do(tmp_path, offline, dataset):
+def test_without_a_connection_one_line_names_what_to_do(tmp_path, offline, dataset):
     with pytest.raises(ValueError) as error:
         registry.read_raw(dataset, "", Workspace(tmp_path / "w"))
     text = str(error.value)
@@ -422,16 +427,16 @@ def test_a_download_is_checked_and_kept(tmp_path, monkeypatch):
     signs = tree("GTSRB/Final_Training/Images", n=3, classes=[f"{i:05}" for i in range(43)])
     packed = write_zip(tmp_path / "GTSRB_Final_Training_Images.zip", signs)
     monkeypatch.setattr(downloads, "GTSRB_URL", packed.as_uri())
-    place, said = Workspace(tmp_path / "w"), []
+    workspace, said = Workspace(tmp_path / "w"), []
     with pytest.raises(ValueError, match=r"came with MD5 .*, expected f33fd80a"):
-        registry.read_raw("gtsrb", "", place, said.append)
-    assert not place.root.exists()
+        registry.read_raw("gtsrb", "", workspace, said.append)
+    assert not workspace.root.exists()
     md5 = hashlib.md5(packed.read_bytes()).hexdigest()
     monkeypatch.setattr(downloads, "GTSRB_MD5", md5)
-    raw = registry.read_raw("gtsrb", "", place, said.append)
+    raw = registry.read_raw("gtsrb", "", workspace, said.append)
     assert len(raw.labels) == 129 and raw.class_names[14] == "stop"
     monkeypatch.setattr(downloads, "GTSRB_URL", "file:///none")
-    assert len(registry.read_raw("gtsrb", "", place).labels) == 129  # from the workspace
+    assert len(registry.read_raw("gtsrb", "", workspace).labels) == 129  # from the workspace
     assert said == ["downloading gtsrb", "downloading gtsrb"]
 
 
@@ -446,12 +451,12 @@ def test_keras_and_kaggle_downloads_are_kept(tmp_path, packages):
     )
     one = "np.full((30, 28, 28), 200, np.uint8), np.arange(30) % 10"
     packages(f"return ({one}), ({one})", f"return {str(kaggle)!r}")
-    place = Workspace(tmp_path / "w")
-    assert len(registry.read_raw("mnist", "", place).labels) == 60
-    assert (place.raw("mnist") / "mnist.npz").exists()
-    assert counts(registry.read_raw("intel", "", place)) == {"test": 24, "train": 24}
+    workspace = Workspace(tmp_path / "w")
+    assert len(registry.read_raw("mnist", "", workspace).labels) == 60
+    assert (workspace.raw("mnist") / "mnist.npz").exists()
+    assert counts(registry.read_raw("intel", "", workspace)) == {"test": 24, "train": 24}
     packages("raise OSError", "raise OSError")  # not asked again
-    assert len(registry.read_raw("mnist", "", place).labels) == 60
+    assert len(registry.read_raw("mnist", "", workspace).labels) == 60
 
 
 # --- links, pipes ---

@@ -57,12 +57,12 @@ def test_images_that_do_not_fit_in_memory_are_refused():
 
 
 def test_written_splits_are_read_back_and_duplicates_counted(tmp_path):
-    place = Workspace(tmp_path)
+    workspace = Workspace(tmp_path)
     images, labels = colours()
     raw = raw_of(np.tile(images[:30], (2, 1, 1, 1)), np.tile(labels[:30], 2))
     parts = splits_of(raw)
-    description = save_splits(place, "mine", parts, raw)
-    back = load_splits("mine", place)
+    description = save_splits(workspace, "mine", parts, raw)
+    back = load_splits("mine", workspace)
     for a, b in zip(parts, back, strict=True):
         assert np.array_equal(a, b) and a.dtype == b.dtype
     train = {x.tobytes() for x in parts.x_train}
@@ -155,10 +155,10 @@ def test_missing_truncated_and_pickled_files(tmp_path):
 
 
 def test_damaged_arrays_are_refused(tmp_path):
-    place = Workspace(tmp_path)
+    workspace = Workspace(tmp_path)
     raw = raw_of(*colours())
-    save_splits(place, "mine", splits_of(raw), raw)
-    path = place.data("mine") / "x_val.npy"
+    save_splits(workspace, "mine", splits_of(raw), raw)
+    path = workspace.data("mine") / "x_val.npy"
     good = np.load(path)
     for bad, message in [
         (np.full_like(good, np.nan), "no NaN"),
@@ -168,13 +168,13 @@ def test_damaged_arrays_are_refused(tmp_path):
     ]:
         np.save(path, bad)
         with pytest.raises(ValueError, match=message):
-            load_splits("mine", place)
+            load_splits("mine", workspace)
     path.write_bytes(b"\x93NUMPY")
     with pytest.raises(ValueError, match="damaged"):
-        load_splits("mine", place)
+        load_splits("mine", workspace)
     path.unlink()
     with pytest.raises(ValueError, match=r"x_val\.npy does not exist; run step 0\.0 first"):
-        load_splits("mine", place)
+        load_splits("mine", workspace)
 
 
 def test_classes_too_small_to_split():

@@ -57,8 +57,8 @@ def test_a_layer_is_looked_for_in_the_network_that_is_there(
 ):
     """Steps 0 and 1 have run, and only later ones are chosen."""
     given = {"digits": {"own_model": str(pooled), "layer": layer, "points": 2}}
-    place = Workspace(tmp_path / "w")
-    everything = plan(place, ["digits"], [0], [2], given)
+    workspace = Workspace(tmp_path / "w")
+    everything = plan(workspace, ["digits"], [0], [2], given)
     before = [job.name for job in everything if job.step.id < "2"]
 
     def status(job, *arguments, **options):

@@ -127,7 +127,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv", "t.json"]
 
 
-def test_the_file_beside_a_table_says_how_its_rows_were_made(tmp_path):
+def test_the_file_beside_a_table_tells_how_its_rows_were_made(tmp_path):
     made = {"p1": {"python": "3.11"}, "p2": {"python": "3.12"}, "p3": {"python": "3.13"}}
     rows = [row(0, provenance="p2"), row(1, provenance="p1"), row(2, provenance="p2")]
     write_results(tmp_path / "t.csv", rows, made, {"seed": 4, "epochs": 10})

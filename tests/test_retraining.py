@@ -137,7 +137,7 @@ def test_order_is_a_permutation_and_ties_depend_on_the_seed_alone():
     assert order_inputs(scores, seed=1).tolist() != order.tolist()
 
 
-def test_ties_do_not_favour_any_place_in_the_file():
+def test_ties_do_not_favour_any_position_in_the_file():
     first = [order_inputs(np.zeros(10), seed)[0] for seed in range(500)]
     # each of 10 places is first in 50 of 500 orders on average, standard deviation 6.7
     assert np.bincount(first, minlength=10).min() > 20
@@ -586,7 +586,7 @@ def test_rows_of_a_damaged_curve_file_are_computed_anew(data, model, trainer, or
     same(whole, retrain(model, 2, order, data, **options))
 
 
-def test_rows_say_where_they_were_made_when_a_curve_goes_on_elsewhere(
+def test_rows_name_where_they_were_made_when_a_curve_goes_on_elsewhere(
     monkeypatch, data, model, trainer, order, tmp_path
 ):
     options = {**OPTIONS, "trainer": trainer, "curve_file": tmp_path / "c.json"}

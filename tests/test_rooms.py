@@ -59,7 +59,7 @@ def room(module):
     return module.split(".")[1]
 
 
-def test_every_room_stands_on_a_floor():
+def test_every_room_is_on_a_floor():
     rooms = {room(name) for name in modules() if "." in name}
     assert rooms == set(FLOOR)
 
@@ -85,7 +85,7 @@ def test_modules_do_not_import_each_other_in_circles():
 
 
 @pytest.mark.parametrize("name", [r for rooms in FLOORS[:-1] for r in rooms])
-def test_a_room_says_what_it_is_and_hands_on_no_more_than_others_call(name):
+def test_a_room_tells_what_it_is_and_hands_on_no_more_than_others_call(name):
     tree = ast.parse((ROOT / "utils" / name / "__init__.py").read_text(encoding="utf-8"))
     text = " ".join(ast.get_docstring(tree).split())
     listed = text[text.index("Imports ") :].partition(".")[0]

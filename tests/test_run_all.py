@@ -338,10 +338,10 @@ def test_bad_input_costs_one_line_and_changes_nothing(tmp_path, case):
     if list(BAD_INPUT).index(case) % 3 == 0:  # the others have no workspace yet
         write_folder(tmp_path / "workspace", OLD)
     before = contents(tmp_path)
-    place = tmp_path / "workspace"
+    workspace = tmp_path / "workspace"
     network = "--model" in arguments  # it starts TensorFlow, which a process can do but once
     run = run_all if network or case in WHOLE else call_main
-    result = run(*arguments, "--workspace", place, cwd=tmp_path, timeout=60)
+    result = run(*arguments, "--workspace", workspace, cwd=tmp_path, timeout=60)
     assert result.returncode == 2
     assert message in result.stderr and len(result.stderr) < 2500
     assert len(result.stderr.strip().splitlines()) == 1 and result.stderr.strip().isprintable()
@@ -353,11 +353,11 @@ def test_a_workspace_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     result = run_all("--workspace", tmp_path / "file")
     assert result.returncode == 2 and "cannot write there" in result.stderr
-    (tmp_path / "place").mkdir()
-    (tmp_path / "place" / "reports").write_text("")
-    result = run_all("--workspace", tmp_path / "place")
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "reports").write_text("")
+    result = run_all("--workspace", tmp_path / "workspace")
     assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
-    assert [p.name for p in (tmp_path / "place").iterdir()] == ["reports"]
+    assert [p.name for p in (tmp_path / "workspace").iterdir()] == ["reports"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

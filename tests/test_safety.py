@@ -65,19 +65,19 @@ def test_parameters_arrive_in_a_notebook_as_they_are_and_run_no_code(tmp_path, m
     declared += [f"{name}: list = []  # all" for name in ("names", "values")]
     declared += ['workspace: str = ""  # where']
     template = write_template(tmp_path / "templates" / "echo.ipynb", "\n".join(declared), cell)
-    place = Workspace(tmp_path / "work {space}")
+    workspace = Workspace(tmp_path / "work {space}")
     job = Job(
         Step("0.0", "echo", str(template), "echo", (), False),
-        place,
+        workspace,
         {**given, "names": [*given]},
-        place.reports("digits") / "echo",
+        workspace.reports("digits") / "echo",
         (),
         ("found.json",),
         (),
         (),
     )
     assert execute(job, Links(), "a run")["error"] is None
-    assert read_json(place.root / "found.json") == given
+    assert read_json(workspace.root / "found.json") == given
     page = job.file(".html").read_text(encoding="utf-8")
     assert "<script>alert(1)" not in page and "<img src=x" not in page
     assert "<td>&lt;script&gt;alert(1)&lt;/script&gt;</td>" in page
@@ -158,8 +158,8 @@ NONSENSE = {
 
 
 def test_the_index_survives_records_of_any_content(tmp_path):
-    place = Workspace(tmp_path)
-    folder = place.reports("digits")
+    workspace = Workspace(tmp_path)
+    folder = workspace.reports("digits")
     for name, changes in NONSENSE.items():
         write_folder(folder, {f"{name}.json": json.dumps(RECORD | changes).encode()})
     write_folder(
@@ -176,8 +176,8 @@ def test_the_index_survives_records_of_any_content(tmp_path):
     os.mkfifo(folder / "pipe.json")
     (folder / "folder.json").mkdir()
     for content in (b"[1]", b"{", DEEP, b'{"text": ["<script>"]}', b'{"text": "<script>"}'):
-        (place.reports_root / "recommendation.json").write_bytes(content)
-        page = write_index(place).read_text(encoding="utf-8")
+        (workspace.reports_root / "recommendation.json").write_bytes(content)
+        page = write_index(workspace).read_text(encoding="utf-8")
     assert "fine" in page and "&lt;script&gt;" in page and "away" not in page
     assert "<script" not in page and "<b>" not in page and len(page) < 50_000
     links = re.findall(r'(?:href|src)="([^"]*)"', page)

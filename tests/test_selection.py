@@ -13,9 +13,9 @@ from utils.retraining.results import results_table
 from utils.retraining.selection import RULE, chosen_point, chosen_points, near
 from utils.retraining.store import Curve
 from utils.statistics import recommendation, summaries
-from utils.statistics.record import as_record
+from utils.statistics.analysis import analyse
+from utils.statistics.export import as_json
 from utils.statistics.summaries import summarise_runs
-from utils.statistics.weighing import weigh
 
 CURVES = [  # accuracies on validation, point 0 first; the chosen point
     ([0.9, 0.5, 0.7, 0.7], 2),
@@ -65,7 +65,7 @@ def announced(page, results):
     ]
     (call,) = calls
     names = {"recommendation": recommendation, "summaries": summaries, "results": results}
-    names |= {"runs": summarise_runs(results), "found": weigh(results)}
+    names |= {"runs": summarise_runs(results), "found": analyse(results)}
     return eval(ast.unparse(call), names)
 
 
@@ -79,7 +79,7 @@ def test_all_pages_announce_the_same_winner_of_one_configuration():
     )
     assert len(PAGES) == 3
     (said,) = {announced(page, table) for page in PAGES}
-    winner = as_record(weigh(table))["recommendation"]
+    winner = as_json(analyse(table))["recommendation"]
     assert (winner["metric"], winner["highest"][1]) == ("nc", "dsa")
     assert said == (
         "accuracy 0.000 -> 0.800, recommended among its metrics: "

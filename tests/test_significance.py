@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from tests.conftest import ROOT
+from utils.statistics.blocks import configuration_blocks, effects, metric_blocks
 from utils.statistics.pairs import (
     compare_pairs,
     needed_for_pairs,
@@ -17,7 +18,7 @@ from utils.statistics.pairs import (
     vargha_delaney,
 )
 from utils.statistics.ranking import critical_difference, needed_for_ranking, rank_tests
-from utils.statistics.significance import configuration_blocks, effects, holm, metric_blocks
+from utils.statistics.significance import holm
 
 # Demsar, JMLR 7 (2006), table 2: AUC of C4.5 without and with pruning (m) on 14 data sets
 C45 = pd.DataFrame(

@@ -36,8 +36,8 @@ def smoke(tmp_path_factory):
 
 
 def test_every_step_leaves_its_reports(smoke):
-    place, result = smoke
-    notebooks = sorted(place.reports_root.rglob("*.ipynb"))
+    workspace, result = smoke
+    notebooks = sorted(workspace.reports_root.rglob("*.ipynb"))
     assert len(notebooks) == 14
     for notebook in notebooks:
         page = notebook.with_name(notebook.name.replace(".ipynb", ".html")).read_text()
@@ -47,16 +47,16 @@ def test_every_step_leaves_its_reports(smoke):
         content = json.loads(notebook.read_text())
         outputs = [o for c in content["cells"] for o in c.get("outputs", [])]
         assert not [o for o in outputs if o.get("name") == "stderr"]
-    index = (place.reports_root / "index.html").read_text()
+    index = (workspace.reports_root / "index.html").read_text()
     for notebook in notebooks:
         assert notebook.stem in index
     assert "https://" not in index and "<name>" not in index
     assert "Traceback" not in result.stdout and result.stderr == ""
 
 
-def test_every_record_says_its_main_number(smoke):
-    place, result = smoke
-    records = [read_json(p.with_suffix(".json")) for p in place.reports_root.rglob("*.ipynb")]
+def test_every_record_holds_its_main_number(smoke):
+    workspace, result = smoke
+    records = [read_json(p.with_suffix(".json")) for p in workspace.reports_root.rglob("*.ipynb")]
     assert len(records) == 14
     for record in records:
         assert record["says"] and record["says"] in result.stdout
@@ -64,15 +64,15 @@ def test_every_record_says_its_main_number(smoke):
 
 
 def test_some_steps_alone_use_what_is_there(smoke):
-    place, _ = smoke
-    (place.figures("digits") / "digits_c1_loss.png").unlink()
-    options = ["--preset", "smoke", "--workspace", place.root, "--steps"]
+    workspace, _ = smoke
+    (workspace.figures("digits") / "digits_c1_loss.png").unlink()
+    options = ["--preset", "smoke", "--workspace", workspace.root, "--steps"]
     result = run_all(*options, "5.1")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert (place.figures("digits") / "digits_c1_loss.png").exists()
+    assert (workspace.figures("digits") / "digits_c1_loss.png").exists()
     result = run_all(*options, "3", "--set", "epsilon=0.3")
     assert result.returncode == 2 and "(epsilon: 0.05 -> 0.3); add 1.1 to --steps" in result.stderr
-    path = place.metrics("digits", 0) / "nc.npy"
+    path = workspace.metrics("digits", 0) / "nc.npy"
     whole = path.read_bytes()
     path.write_bytes(whole[:100])
     result = run_all(*options, "3")
@@ -81,8 +81,8 @@ def test_some_steps_alone_use_what_is_there(smoke):
 
 
 def test_tables_hold_every_curve_and_point(smoke):
-    place, _ = smoke
-    results = read_results([place.results("digits", 0, c) for c in (1, 2, 3)])
+    workspace, _ = smoke
+    results = read_results([workspace.results("digits", 0, c) for c in (1, 2, 3)])
     assert len(results) == 3 * len(METRICS) * 3  # configurations, metrics, points 0 to 2
     point_0 = results[results["point"] == 0]
     assert point_0["accuracy"].nunique() == 1  # the original model, whatever the configuration
@@ -93,40 +93,40 @@ def test_tables_hold_every_curve_and_point(smoke):
     assert retrained.drop(columns=gpu).notna().all(axis=None)
     assert point_0.drop(columns=[*gpu, "memory_mean_mb", "memory_peak_mb"]).notna().all(axis=None)
     assert (results["energy_kwh"] >= 0).all() and (results["fit_seconds"] >= 0).all()
-    summary = pd.read_csv(place.reports_root / "comparison.csv")
+    summary = pd.read_csv(workspace.reports_root / "comparison.csv")
     assert len(summary) == 3 * len(METRICS)
     for c in (1, 2, 3):
-        about = read_json(about_file(place.results("digits", 0, c)))
+        about = read_json(about_file(workspace.results("digits", 0, c)))
         rows = results[results["configuration"] == c]
         assert set(rows["provenance"]) == about["provenance"].keys()
         assert about["parameters"]["seed"] == 0 and about["parameters"]["configuration"] == c
-    advice = read_json(place.reports_root / "recommendation.json")
+    advice = read_json(workspace.reports_root / "recommendation.json")
     assert advice["text"].startswith("Best trade-off on digits")
 
 
 def test_the_chosen_networks_are_attacked_afresh(smoke):
-    place, _ = smoke
-    results = read_results([place.results("digits", 0, c) for c in (1, 2, 3)])
-    fresh = read_fresh([place.fresh_attack("digits", 0, c) for c in (1, 2, 3)], results)
+    workspace, _ = smoke
+    results = read_results([workspace.results("digits", 0, c) for c in (1, 2, 3)])
+    fresh = read_fresh([workspace.fresh_attack("digits", 0, c) for c in (1, 2, 3)], results)
     assert len(fresh) == 3 * (1 + len(METRICS))
     both = fresh.merge(chosen_points(results), on=KEY, suffixes=("", "_chosen"))
     assert len(both) == 3 * len(METRICS) and (both["n_inputs"] == both["n_inputs_chosen"]).all()
     assert both["accuracy_fixed"].tolist() == pytest.approx(both["accuracy_adversarial"].tolist())
     assert (fresh["accuracy_fresh"] <= fresh["accuracy_clean"]).all()
-    attacked = np.load(place.adversarial("digits", 0) / "y_adv_test.npy")
+    attacked = np.load(workspace.adversarial("digits", 0) / "y_adv_test.npy")
     assert (fresh["n_attacked"] == len(attacked)).all()
     originals = fresh[fresh["metric"] == ORIGINAL].drop(columns=["configuration", "seconds"])
     assert len(originals) == 3 and len(originals.drop_duplicates()) == 1
-    kept = [path.name for path in place.models("digits", 0).glob("c*.keras")]
+    kept = [path.name for path in workspace.models("digits", 0).glob("c*.keras")]
     names = both[["configuration", "metric", "point"]].itertuples(index=False)
     assert sorted(kept) == sorted(f"c{c}_{m}_p{p}.keras" for c, m, p in names)
-    comparison = (place.reports_root / "5.2-comparison.html").read_text()
+    comparison = (workspace.reports_root / "5.2-comparison.html").read_text()
     assert all(f"digits, configuration {c}: on the fixed inputs" in comparison for c in (1, 2, 3))
 
 
 def test_figures_are_there_for_papers_pages_and_a_quick_look(smoke):
-    place, _ = smoke
-    names = {p.name for p in place.figures("digits").iterdir()}
+    workspace, _ = smoke
+    names = {p.name for p in workspace.figures("digits").iterdir()}
     for c in (1, 2, 3):
         for quantity in ("accuracy", "precision", "recall", "loss", "resources"):
             for suffix in ("svg", "pdf", "png"):
@@ -134,7 +134,7 @@ def test_figures_are_there_for_papers_pages_and_a_quick_look(smoke):
 
 
 def test_the_same_seed_gives_the_same_table_whatever_runs_beside(smoke, tmp_path):
-    place, _ = smoke
+    workspace, _ = smoke
     result = run_all(
         "--preset",
         "smoke",
@@ -152,26 +152,28 @@ def test_the_same_seed_gives_the_same_table_whatever_runs_beside(smoke, tmp_path
         "4",
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    one = read_results(place.results("digits", 0, 2))
+    one = read_results(workspace.results("digits", 0, 2))
     two = read_results(Workspace(tmp_path).results("digits", 0, 2))
     one, two = one.drop(columns=COST), two.drop(columns=COST)
     assert "accuracy_clean" in one and "val_accuracy" in one
     pd.testing.assert_frame_equal(one, two, check_exact=True)
-    paths = [w.fresh_attack("digits", 0, 2) for w in (place, Workspace(tmp_path))]
+    paths = [w.fresh_attack("digits", 0, 2) for w in (workspace, Workspace(tmp_path))]
     one, two = (pd.read_csv(path).drop(columns="seconds") for path in paths)
     assert len(one) == 1 + len(METRICS)
     pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
 def test_a_second_run_does_nothing_and_a_change_only_what_it_must(smoke):
-    place, _ = smoke
-    records = [read_json(p.with_suffix(".json")) for p in place.reports_root.rglob("*.ipynb")]
+    workspace, _ = smoke
+    records = [read_json(p.with_suffix(".json")) for p in workspace.reports_root.rglob("*.ipynb")]
     jobs = sum(record["resources"]["wall_seconds"] for record in records)
     began = time.monotonic()
-    result = run_all("--preset", "smoke", "--workspace", place.root)
+    result = run_all("--preset", "smoke", "--workspace", workspace.root)
     assert result.returncode == 0 and "All 14 jobs are up to date" in result.stdout
     assert time.monotonic() - began < jobs / 3
-    plan = run_all("--preset", "smoke", "--workspace", place.root, "--plan", "--set", "epsilon=0.1")
+    plan = run_all(
+        "--preset", "smoke", "--workspace", workspace.root, "--plan", "--set", "epsilon=0.1"
+    )
     lines = {line.split()[1]: line for line in plan.stdout.splitlines() if "/" in line}
     assert lines["digits/0.0.1-digits-preprocessing"].startswith("skip")
     changed = "digits/seed-0/1.1.1-digits-obtaining_adversarials"
@@ -181,12 +183,12 @@ def test_a_second_run_does_nothing_and_a_change_only_what_it_must(smoke):
 
 
 def test_a_damaged_file_of_an_earlier_step_is_refused(smoke):
-    place, _ = smoke
-    path = place.data("digits") / "x_test.npy"
+    workspace, _ = smoke
+    path = workspace.data("digits") / "x_test.npy"
     whole = path.read_bytes()
     try:
         path.write_bytes(whole[:200])
-        result = run_all("--preset", "smoke", "--workspace", place.root, "--steps", "2")
+        result = run_all("--preset", "smoke", "--workspace", workspace.root, "--steps", "2")
         assert result.returncode == 2 and "x_test.npy was changed" in result.stderr
     finally:
         path.write_bytes(whole)
@@ -218,8 +220,8 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
 
 
 def test_variants_do_only_what_their_setting_touches(smoke):
-    place, _ = smoke
-    options = ["--preset", "smoke", "--workspace", place.root, "--configurations", 3]
+    workspace, _ = smoke
+    options = ["--preset", "smoke", "--workspace", workspace.root, "--configurations", 3]
     vary = ["--vary", "layer=flatten_1", "points=1"]
     result = run_all(*options, *vary)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -233,17 +235,20 @@ def test_variants_do_only_what_their_setting_touches(smoke):
         "5.3-sensitivity",
     }
     # the order of DeepGini has nothing to do with the layer, so its curve is that of the run
-    files = [w.curve("digits", 0, 3, "deepgini") for w in (place, place.variant("layer-flatten_1"))]
+    files = [
+        w.curve("digits", 0, 3, "deepgini")
+        for w in (workspace, workspace.variant("layer-flatten_1"))
+    ]
     assert files[0].read_bytes() == files[1].read_bytes()
-    table = pd.read_csv(place.reports_root / "sensitivity.csv")
+    table = pd.read_csv(workspace.reports_root / "sensitivity.csv")
     assert set(table["value"]) == {"1", "2", "flatten_1", "default"}
     assert np.allclose(table.loc[table["is_base"], ["lost", "tau"]], [0, 1])
-    index = (place.reports_root / "index.html").read_text()
+    index = (workspace.reports_root / "index.html").read_text()
     assert "variants/points-1/reports/digits" in index and "6 jobs of runs" not in index
-    for page in [place.reports_root / "index.html", *place.reports_root.rglob("*.html")]:
+    for page in [workspace.reports_root / "index.html", *workspace.reports_root.rglob("*.html")]:
         for link in re.findall(r'(?:href|src)="([^"#:]+)"', page.read_text()):
             assert (page.parent / unquote(link)).exists(), (page, link)
     again = run_all(*options, *vary)
     assert "are up to date" in again.stdout
-    result = run_all(*options[:3], place.variant("points-1").root)
+    result = run_all(*options[:3], workspace.variant("points-1").root)
     assert result.returncode == 2 and "use that with --vary" in result.stderr

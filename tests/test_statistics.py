@@ -9,11 +9,17 @@ import pytest
 from utils.retraining.outcomes import pack, unpack
 from utils.retraining.selection import choose, paired
 from utils.statistics.advice import pareto_front, recommend, unbeaten
+from utils.statistics.analysis import analyse
 from utils.statistics.answers import answers
+from utils.statistics.export import as_json
 from utils.statistics.recommendation import announcement, chance_in_words
-from utils.statistics.record import as_record
 from utils.statistics.sensitivity import sensitivity_in_words, sensitivity_table, summarise_variants
-from utils.statistics.summaries import against_random, mean_interval, summarise, summarise_runs
+from utils.statistics.summaries import (
+    against_random,
+    mean_interval,
+    summarise_runs,
+    summarise_seeds,
+)
 from utils.statistics.tables import (
     effects_table,
     pairs_table,
@@ -22,7 +28,6 @@ from utils.statistics.tables import (
     runs_in_words,
     spread_table,
 )
-from utils.statistics.weighing import weigh
 
 
 def outcomes(accuracy, shift=0, n=1000):
@@ -64,6 +69,10 @@ def curve(metric, accuracies, val_accuracies=None, configuration=2, seed=0, step
 
 DSA = curve("dsa", [0.5, 0.7, 0.9, 0.8], [0.95, 0.6, 0.7, 0.8])
 RANDOM = curve("random", [0.5, 0.6, 0.7, 0.8], [0.95, 0.6, 0.6, 0.7])
+
+
+def summarise(results):
+    return summarise_seeds(summarise_runs(results))
 
 
 def row(table, **where):
@@ -434,7 +443,7 @@ def advice_runs(**changes):
 
 
 def advise(results):
-    evidence = weigh(results)
+    evidence = analyse(results)
     return evidence.choice, evidence.text
 
 
@@ -499,7 +508,7 @@ def test_recommend_with_seeds_gives_the_interval():
     assert "random order" not in text
 
 
-def test_recommend_says_when_guidance_gains_nothing():
+def test_recommend_tells_when_guidance_gains_nothing():
     results = pd.concat([curve("dsa", [0.9, 0.5, 0.6]), curve("random", [0.9, 0.6])])
     choice, text = advise(results)
     assert choice["metric"] == "random" and "random" not in choice["beats"]
@@ -534,7 +543,7 @@ def test_recommend_over_data_sets_counts_them_alike_and_takes_shares():
 
 def test_record_is_plain_json():
     results = pd.concat([advice_runs(energy_kwh=np.nan), advice_runs(seed=1)])
-    record = json.loads(json.dumps(as_record(weigh(results)), allow_nan=False))
+    record = json.loads(json.dumps(as_json(analyse(results)), allow_nan=False))
     assert record["recommendation"]["configuration"] == 2
     assert len(record["questions"]) == 4 and record["choices"][0]["datasets"] == ["digits"]
     assert record["tests"]["against_random"][0]["p_holm"] is None
@@ -578,7 +587,7 @@ def test_a_page_announces_what_the_comparison_would_recommend_of_its_curves():
 
 
 def test_answers_with_one_run_are_cautious():
-    metric, configuration, cost, size = answers(weigh(advice_runs()))
+    metric, configuration, cost, size = answers(analyse(advice_runs()))
     assert "there is 1 data set, and the test against random takes 7 data sets" in metric["answer"]
     assert metric["verdict"].startswith("cannot tell")  # no uncertainty metric
     assert "no two configurations" in configuration["answer"]  # dsa in one, nc in the other
@@ -605,7 +614,7 @@ def study(gains, n=10, datasets=1):
 def test_answers_agree_with_the_study_beyond_chance():
     gains = {c: {"deepgini": 0.1 + c / 1000, "nc": 0.05, "random": 0} for c in (1, 3)}
     gains[2] = {"deepgini": 0.2, "nc": 0.15, "random": 0.1}
-    metric, configuration, cost, _ = answers(weigh(study(gains)))
+    metric, configuration, cost, _ = answers(analyse(study(gains)))
     assert metric["verdict"] == "agrees, beyond chance"
     assert (
         "Better than random order beyond chance: DeepGini and Neuron coverage."
@@ -613,15 +622,15 @@ def test_answers_agree_with_the_study_beyond_chance():
     )
     assert configuration["verdict"] == "agrees, beyond chance"
     assert cost["verdict"].startswith("agrees")
-    text = weigh(study(gains)).text
+    text = analyse(study(gains)).text
     assert "over 10 seeds of one data set" in text and "not of other data sets" in text
-    assert "not of other" not in weigh(study(gains, n=1, datasets=10)).text
+    assert "not of other" not in analyse(study(gains, n=1, datasets=10)).text
 
 
 @pytest.mark.slow
 def test_seeds_of_several_data_sets_are_not_tested_as_if_independent():
     gains = {c: {"deepgini": 0.1 * c, "nc": 0.05, "random": 0} for c in (1, 2, 3)}
-    evidence = weigh(study(gains, n=9, datasets=3))
+    evidence = analyse(study(gains, n=9, datasets=3))
     assert evidence.pairs.metrics["p_holm"].isna().all()
     assert evidence.pairs.configurations["p_holm"].isna().all()
     text = evidence.text
@@ -636,7 +645,7 @@ def test_seeds_of_several_data_sets_are_not_tested_as_if_independent():
     metric, configuration, *_ = answers(evidence)
     assert "not shown beyond chance" in metric["verdict"] + configuration["verdict"]
     assert "there are 3 data sets, means over their seeds, and" in metric["answer"]
-    many = weigh(study(gains, n=2, datasets=9)).text
+    many = analyse(study(gains, n=2, datasets=9)).text
     assert "is above 0 on 9 of 9 data sets" in many and "over 9 data sets, m" in many.lower()
 
 
@@ -644,7 +653,7 @@ def test_answers_compare_what_was_run_on_the_same_data_sets():
     runs = [curve("deepgini", [0.5, 0.7, 0.8]), curve("random", [0.5, 0.6, 0.7])]
     hard = [part.assign(dataset="hard", accuracy=part["accuracy"] - 0.4) for part in runs]
     easy_only = curve("nc", [0.5, 0.65, 0.75]).assign(fit_seconds=0.1)
-    metric, _, cost, _ = answers(weigh(pd.concat([*runs, *hard, easy_only])))
+    metric, _, cost, _ = answers(analyse(pd.concat([*runs, *hard, easy_only])))
     assert "DeepGini has the highest mean accuracy" in metric["answer"]
     assert "Neuron coverage" not in metric["answer"] + cost["answer"]
 
@@ -654,12 +663,12 @@ def test_answers_disagree_where_the_results_do():
         2: {"deepgini": 0.0, "nc": 0.1, "random": 0.05},
         3: {"deepgini": 0.1, "nc": 0.3, "random": 0.15},
     }
-    metric, configuration, cost, _ = answers(weigh(study(gains)))
+    metric, configuration, cost, _ = answers(analyse(study(gains)))
     assert metric["verdict"] == "does not agree, beyond chance"
     assert "Worse than random order beyond chance: DeepGini." in metric["answer"]
     assert configuration["verdict"] == "does not agree, beyond chance"
     assert cost["verdict"].startswith("does not agree")
-    few = [answer["verdict"] for answer in answers(weigh(study(gains, n=2)))]
+    few = [answer["verdict"] for answer in answers(analyse(study(gains, n=2)))]
     assert few[:2] == ["does not agree in direction, not shown beyond chance"] * 2
 
 
@@ -671,12 +680,12 @@ def test_size_of_the_data_set():
         )
 
     # one order of 5! in each direction: p = 2 / 120
-    rising = answers(weigh(sets([0.1, 0.2, 0.3, 0.35, 0.4])))[3]
+    rising = answers(analyse(sets([0.1, 0.2, 0.3, 0.35, 0.4])))[3]
     assert rising["verdict"] == "agrees, beyond chance"
     assert "tau = 1.00, p = 0.017" in rising["answer"] and "larger ones" in rising["answer"]
-    mixed = answers(weigh(sets([0.1, 0.2, 0.3, 0.4, 0.0])))[3]
+    mixed = answers(analyse(sets([0.1, 0.2, 0.3, 0.4, 0.0])))[3]
     assert mixed["verdict"] == "cannot tell: any trend may be chance"
-    assert "do not differ in size" in answers(weigh(sets([0.1] * 5)))[3]["answer"]
+    assert "do not differ in size" in answers(analyse(sets([0.1] * 5)))[3]["answer"]
 
 
 def test_tables_for_people():
@@ -696,8 +705,8 @@ def test_tables_for_people():
     # 0.80 and 0.82: half-width 12.706205 * 0.0141421 / sqrt(2)
     cell = spread_table(summarise(two), ["metric"], columns).loc["dsa", "chosen"]
     assert cell.replace("\N{NO-BREAK SPACE}", " ") == "0.810 ± 0.127"
-    pairs = pairs_table(weigh(two).pairs.metrics)
+    pairs = pairs_table(analyse(two).pairs.metrics)
     assert pairs["difference"].tolist() == ["+0.100 ± 0.000"]
     assert pairs.columns.name == "2 seeds of one data set: no test, it takes 6"
-    by_dataset = effects_table(weigh(two).pairs.metric_effects)
+    by_dataset = effects_table(analyse(two).pairs.metric_effects)
     assert by_dataset["digits"].tolist() == ["+0.100\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.000"]

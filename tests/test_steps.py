@@ -99,17 +99,17 @@ def commands(monkeypatch):
     return found, answer
 
 
-def write(place, names):
+def write(workspace, names):
     for name in names:
-        path = place.root / name.replace("*", "x")
+        path = workspace.root / name.replace("*", "x")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
 
 def test_a_template_alone_runs_the_steps_before_it(tmp_path, commands, capsys):
-    place, (found, answer) = Workspace(tmp_path), commands
+    workspace, (found, answer) = Workspace(tmp_path), commands
     given = {"dataset": "digits", "seed": 3, "metrics": ["nc", "dsa"]}
-    notebook.prepare("3-4.1", place, **given)
+    notebook.prepare("3-4.1", workspace, **given)
     assert found == [
         [
             "--trust-existing",
@@ -130,20 +130,20 @@ def test_a_template_alone_runs_the_steps_before_it(tmp_path, commands, capsys):
     ]
     assert "data/digits/seed-3/metrics/dsa.npy" in capsys.readouterr().out
     (step,) = steps_named(["3-4.1"])
-    write(place, files(step, place, given).reads)
-    notebook.prepare("3-4.1", place, **given)
+    write(workspace, files(step, workspace, given).reads)
+    notebook.prepare("3-4.1", workspace, **given)
     assert len(found) == 1
     (tmp_path / "data/digits/seed-3/metrics/dsa.npy").unlink()
     answer.returncode, answer.stderr = 2, "one\nrun_all.py: what is wrong\n"
     with pytest.raises(RuntimeError, match=r"^run_all\.py: what is wrong$"):
-        notebook.prepare("3-4.1", place, **given)
+        notebook.prepare("3-4.1", workspace, **given)
 
 
 def test_a_comparison_alone_runs_whole_runs(tmp_path, commands):
-    place, (found, _) = Workspace(tmp_path), commands
+    workspace, (found, _) = Workspace(tmp_path), commands
     given = {"datasets": ["a", "b"], "configurations": [1, 3], "seeds": [0]}
     axes = ["--datasets", "a", "b", "--configurations", "1", "3", "--seeds", "0"]
-    notebook.prepare("5.3", place, **given, variants=["epsilon-0.02", "points-5"])
+    notebook.prepare("5.3", workspace, **given, variants=["epsilon-0.02", "points-5"])
     assert found.pop()[2:] == [
         "--steps",
         "0.0",
@@ -156,9 +156,11 @@ def test_a_comparison_alone_runs_whole_runs(tmp_path, commands):
         "epsilon=0.02",
         "points=5",
     ]
-    notebook.prepare("5.2", place, **given)
+    notebook.prepare("5.2", workspace, **given)
     assert found.pop()[2:] == ["--steps", "0.0", "0.1", "1.1", "2.1", "3-4.1", "4.2", *axes]
     (step,) = steps_named(["5.2"])
-    write(place, files(step, place, given).reads)  # no network was kept, so none was attacked
-    notebook.prepare("5.2", place, **given)
+    write(
+        workspace, files(step, workspace, given).reads
+    )  # no network was kept, so none was attacked
+    notebook.prepare("5.2", workspace, **given)
     assert not found

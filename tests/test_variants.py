@@ -8,10 +8,10 @@ from utils.plan.steps import STEPS
 from utils.plan.variants import value_in_run
 
 
-def record(place, step, parameters, dataset="digits", seed=0, configuration=2):
+def record(workspace, step, parameters, dataset="digits", seed=0, configuration=2):
     """A job's record, where `utils.runner.execution` writes it."""
     step = next(s for s in STEPS if s.id == step)
-    folder = place.reports(dataset, seed if "seed" in step.per else None)
+    folder = workspace.reports(dataset, seed if "seed" in step.per else None)
     name = step.copy.format(d=dataset, c=configuration)
     folder.mkdir(parents=True, exist_ok=True)
     about = {"name": name, "step": step.id, "dataset": dataset, "state": "done"}
@@ -21,31 +21,33 @@ def record(place, step, parameters, dataset="digits", seed=0, configuration=2):
 @pytest.fixture
 def run(tmp_path):
     """A run of two configurations, with traces of others in the same workspace."""
-    place = Workspace(tmp_path)
-    record(place, "0.0", {"n_images": 500})
-    record(place, "0.1", {"epochs": 15, "batch_size": 64, "learning_rate": 0.001})
-    record(place, "1.1", {"epsilon": 0.05, "attacks": ["fgsm", "cw"]})
-    record(place, "2.1", {"layer": "", "metrics": ["dsa"]})
+    workspace = Workspace(tmp_path)
+    record(workspace, "0.0", {"n_images": 500})
+    record(workspace, "0.1", {"epochs": 15, "batch_size": 64, "learning_rate": 0.001})
+    record(workspace, "1.1", {"epsilon": 0.05, "attacks": ["fgsm", "cw"]})
+    record(workspace, "2.1", {"layer": "", "metrics": ["dsa"]})
     for c in (1, 2):
         record(
-            place,
+            workspace,
             "3-4.1",
             {"points": 10, "retraining_epochs": 4, "batch_size": 64, "learning_rate": 0.001},
             configuration=c,
         )
     # a later step has a value of its own, and so have other files, runs and data sets
-    record(place, "4.2", {"epsilon": 0.3, "seed": 0})
-    record(place, "5.1", {"points": 99}, seed=0)
+    record(workspace, "4.2", {"epsilon": 0.3, "seed": 0})
+    record(workspace, "5.1", {"points": 99}, seed=0)
     write_json(
-        place.results("digits", 0, 2).with_suffix(".json"),
+        workspace.results("digits", 0, 2).with_suffix(".json"),
         {"parameters": {"epochs": 4, "points": 98, "batch_size": 1}},
     )
-    write_json(place.reports("digits", 0) / "z.json", {"parameters": {"epsilon": 9, "layer": "z"}})
-    record(place, "3-4.1", {"points": 7}, configuration=3)
-    record(place, "3-4.1", {"points": 8}, seed=1)
-    record(place, "1.1", {"epsilon": 0.4}, seed=1)
-    record(place, "1.1", {"epsilon": 0.5}, dataset="mnist")
-    return place
+    write_json(
+        workspace.reports("digits", 0) / "z.json", {"parameters": {"epsilon": 9, "layer": "z"}}
+    )
+    record(workspace, "3-4.1", {"points": 7}, configuration=3)
+    record(workspace, "3-4.1", {"points": 8}, seed=1)
+    record(workspace, "1.1", {"epsilon": 0.4}, seed=1)
+    record(workspace, "1.1", {"epsilon": 0.5}, dataset="mnist")
+    return workspace
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Guided retraining: all logic; the notebooks only call it, show and explain.
+"""Guided retraining: all logic. The notebooks call it, show its results and explain them.
 
 The rooms, from the ground up: core, machine, data, networks, attacks and metrics, retraining,
 statistics, plotting, plan, reports, runner. A module imports from its own room and from those

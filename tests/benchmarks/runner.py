@@ -113,14 +113,14 @@ def _python(*command: str) -> str:
 
 def _pretend(job: Job, n_all: int, n_train: int, side: int, n_classes: int) -> None:
     """Write files like a job's, and its record as if it had made them."""
-    place = job.workspace
+    workspace = job.workspace
     n_test = settings(job.dataset, "study", {}).get("n_adversarial", 0)  # as many as there are
     images = {
         "0.0": {"train": n_train, "val": n_all - n_train - n_test, "test": n_test},
         "1.1": dict.fromkeys(("adv_train", "adv_val", "adv_test"), n_test),
     }.get(job.step.id, {})
     for pattern in job.outputs:
-        path = place.root / pattern
+        path = workspace.root / pattern
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.name == "*.npy":
             for name, n in images.items():
@@ -131,13 +131,13 @@ def _pretend(job: Job, n_all: int, n_train: int, side: int, n_classes: int) -> N
     if job.step.id == "0.0":
         about = {"n_images": images, "image_shape": [side, side, 1], "n_classes": n_classes}
         about["class_names"] = [str(number) for number in range(n_classes)]
-        write_json(place.data(job.dataset) / "dataset.json", about)
+        write_json(workspace.data(job.dataset) / "dataset.json", about)
     job.report.parent.mkdir(parents=True, exist_ok=True)
     job.file(".ipynb").write_text("{}")
     job.file(".html").write_text("</html>")
     if job.step.id == "5.2":
-        write_json(place.reports() / "recommendation.json", {"text": "none"})
-    made = {**fingerprint(job), "outputs": hashes(place, job.outputs)}
+        write_json(workspace.reports() / "recommendation.json", {"text": "none"})
+    made = {**fingerprint(job), "outputs": hashes(workspace, job.outputs)}
     write_record(job, State.DONE, made)
 
 

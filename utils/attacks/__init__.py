@@ -5,7 +5,7 @@ channels) in [0, 1] and the true labels, int (n,); all return adversarial images
 in the same order, whether or not they fool the model. They are untargeted and white-box, work on
 the logits (`utils.networks.ends.logits_of`) and leave the model as it is. An image's result does
 not depend on the images that share its batch, apart from rounding: it depends on its own values and
-label, for `pgd` also on the seed and on its place among the images, which decide its start.
+label, for `pgd` also on the seed and on its position among the images, which decide its start.
 
 Imports core, data and networks. These four are what others call; all else is imported from its
 module.

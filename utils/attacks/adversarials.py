@@ -1,4 +1,4 @@
-"""Adversarial inputs as the study makes them: drawn, shared out over the attacks, summed up."""
+"""Adversarial inputs as the study makes them: images drawn, and shared out over the attacks."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 _ORDERS = {"Linf": np.inf, "L2": 2, "L1": 1}
+HARDLY = 0.05
+"""With no attack fooling more of the inputs than this, retraining has little to gain."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,7 @@ def make_splits(
     return made, pd.concat(summaries, ignore_index=True)
 
 
-def save_splits(
+def save_adversarials(
     folder: str | Path, made: Mapping[str, Adversarials], summary: pd.DataFrame
 ) -> None:
     """Write what `make_splits` gave: arrays of every split, and ``attacks.csv``."""
@@ -265,14 +267,14 @@ def counts(made: Mapping[str, Adversarials]) -> pd.DataFrame:
     )
 
 
-def in_words(summary: pd.DataFrame) -> str:
-    """The announcement of the page: accuracy on clean and adversarial test inputs."""
+def announcement(summary: pd.DataFrame) -> str:
+    """One line for the page: accuracy on clean and adversarial test inputs."""
     test = summary[summary["split"] == "test"]
     clean, adversarial = (
         np.average(test[f"accuracy_{kind}"], weights=test["n"]) for kind in ("clean", "adversarial")
     )
     text = f"accuracy on adversarial test inputs {adversarial:.3f}, clean {clean:.3f}"
-    if summary["success_rate"].max() < 0.05:
+    if summary["success_rate"].max() < HARDLY:
         text += (
             "; the attacks hardly fool this network, so retraining has little to gain: take a "
             "larger epsilon or other attacks"

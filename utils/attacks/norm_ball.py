@@ -99,7 +99,7 @@ def pgd(
     model, images, labels, eps, steps, step_size, batch_size
         As in `bim`.
     seed : int or sequence of int, default=0
-        Of the start, each 0 or more; an image's start depends on the seed and on its place in
+        Of the start, each 0 or more; an image's start depends on the seed and on its position in
         `images`. Of a sequence the first is the run's seed; others tell calls apart.
 
     Returns

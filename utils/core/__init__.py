@@ -1,4 +1,4 @@
-"""Paths, files, text, seeds, the fingerprint of code: what every room needs.
+"""What every room needs: paths, files, text, seeds, progress, the fingerprint of code.
 
 Imports nothing of the project.
 """

@@ -33,7 +33,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _flush_folder(path.parent)
-    except OSError as error:  # not all libraries say what they met; seen while the file is there
+    except OSError as error:  # not all libraries name the cause; seen while the file is there
         if no_room(path.parent):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise

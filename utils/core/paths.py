@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The checkout: where ``run_all.py``, ``notebooks/`` and ``utils/`` stand."""
+"""The checkout: where ``run_all.py``, ``notebooks/`` and ``utils/`` are."""
 
 TEMPLATES = ROOT / "notebooks"
 
@@ -19,7 +19,7 @@ class Workspace:
     ----------
     root : str or Path, default=""
         The folder; a relative path is taken from the checkout, and ``""`` is the checkout itself.
-        What depends on the seed of a run lies under ``seed-<n>/``, so repeated runs never
+        What depends on the seed of a run is under ``seed-<n>/``, so repeated runs never
         overwrite each other.
     """
 

@@ -10,6 +10,6 @@ PROGRESS_MARK = "→ "
 def progress(text: str) -> None:
     """Say how far a template is; ``run_all.py`` shows the newest such line.
 
-    The last line a template says is its main number on the index page.
+    The last line of a template is its main number on the index page.
     """
     print(f"{PROGRESS_MARK}{readable(text)}", flush=True)

@@ -1,4 +1,4 @@
-"""Text made fit to be shown, as that which comes with other people's files."""
+"""Text that comes with other people's files, made fit to be shown."""
 
 from __future__ import annotations
 

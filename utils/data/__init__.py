@@ -1,4 +1,4 @@
-"""Raw images of any form to the six arrays of a data set.
+"""From raw images of any form to the six arrays of a data set.
 
 Imports core and machine.
 """

@@ -1,4 +1,4 @@
-"""The arrays that steps hand on: the six of step 0.0 written, and every loading, checked."""
+"""The arrays that steps hand on: step 0.0 writes six; all are checked when they are loaded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def save_splits(
 ) -> dict:
     """Write the six arrays and ``dataset.json``; return what the latter holds.
 
-    `facts` are added to what ``dataset.json`` says of itself.
+    `facts` are added to ``dataset.json``.
     """
     folder = workspace.data(dataset)
     for name, array in splits._asdict().items():
@@ -67,7 +67,7 @@ def count_duplicates(splits: Splits) -> int:
 
 
 class MissingFile(FileNotFoundError, ValueError):
-    """A file that an earlier step writes does not exist; the message says which step."""
+    """A file that an earlier step writes does not exist; the message names the step."""
 
 
 def missing(path: Path, step: str) -> MissingFile:
@@ -189,7 +189,7 @@ def _as_workspace(workspace: Workspace | str | Path) -> Workspace:
 
 
 def check_images(images: np.ndarray, labels: np.ndarray, n_classes: int, name: str) -> None:
-    """Raise a ValueError that says what is wrong with a pair of arrays, if anything is."""
+    """ValueError if something is wrong with a pair of arrays, and what."""
     if images.ndim != 4 or images.dtype != np.float32:
         raise ValueError(
             f"{name}: expected float32 images (n, h, w, c), got {images.shape} {images.dtype}"

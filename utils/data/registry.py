@@ -10,11 +10,11 @@ import numpy as np
 
 from utils.core.paths import Workspace
 from utils.data.arrays import Splits
+from utils.data.class_order import ordered_classes
 from utils.data.raw.arrays import Arrays, from_parts
 from utils.data.raw.base import Broken, Options, Raw, Shape, Tell
 from utils.data.raw.downloads import DOWNLOADS, fetch
 from utils.data.raw.folders import NONE
-from utils.data.raw.layout import ordered_classes
 from utils.data.raw.sources import locate, open_raw
 from utils.data.splitting import Plan, Shares, plan_split
 
@@ -115,7 +115,7 @@ def _entry(dataset: str) -> Dataset:
     return DATASETS.get(dataset) or Dataset(dataset, "of the user's own")
 
 
-def is_at_hand(dataset: str, raw: str | Path, workspace: Workspace) -> bool:
+def is_local(dataset: str, raw: str | Path, workspace: Workspace) -> bool:
     """Whether `read_raw` works without a download."""
     return _entry(dataset).reader is not None or locate(dataset, raw, workspace) is not None
 
@@ -144,7 +144,7 @@ def read_raw(
     tell : callable
         Gets lines of progress of a download.
     class_order : str, default="number"
-        How folders of classes are numbered; see `utils.data.raw.layout.ordered_classes`.
+        How folders of classes are numbered; see `utils.data.class_order.ordered_classes`.
     leave_out : sequence of str, default=()
         Names of folders and files that are left out; "none" takes all as they are, where a name
         such as ``masks`` would be left out or doubted.
@@ -156,7 +156,7 @@ def read_raw(
     Raises
     ------
     ValueError
-        If there is nothing, or it is damaged or something else; one line says what to do.
+        If there is nothing, or it is damaged or something else; one line with what to do.
     """
     workspace = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
     entry = _entry(dataset)

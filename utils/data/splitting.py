@@ -39,7 +39,7 @@ def plan_split(
     """Split at random into training, validation and test, each with the same class shares.
 
     Validation and test images that the source names as such stay what they are; the shares then
-    say how the others are divided among what is left.
+    give how the others are divided among what is left.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def plan_split(
         if not positions.size:
             raise ValueError(f"n_images: too few images, none is left for {split}")
     result = {part: rng.permutation(positions) for part, positions in result.items()}
-    return Plan(**result, how=_in_words(weights, given, split_by))
+    return Plan(**result, how=_split_in_words(weights, given, split_by))
 
 
 def understood(dataset: str, raw: Raw, plan: Plan) -> list[str]:
@@ -181,7 +181,7 @@ def _draw(
     return np.flatnonzero(np.isin(groups, np.concatenate([names[:0], *drawn])))
 
 
-def _in_words(weights: dict[str, float], given: Sequence[str], split_by: str) -> str:
+def _split_in_words(weights: dict[str, float], given: Sequence[str], split_by: str) -> str:
     if not weights.keys() - {"train"}:
         return "training, validation and test images as the data set has them"
     total = sum(weights.values())

@@ -1,4 +1,4 @@
-"""The machine that runs a job: time, memory and energy of a block, and what a result was made by.
+"""What a block of code costs in time, memory and energy; and the provenance of a result.
 
 Imports core.
 """

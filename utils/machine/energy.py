@@ -76,7 +76,7 @@ class EnergyTracker:
     Attributes
     ----------
     method : str
-        How the energy is obtained, and where this suite computes in place of CodeCarbon what
+        How the energy is obtained, and where this suite computes instead of CodeCarbon what
         goes into it: ``measured (...)``, ``estimated (...)`` or, if CodeCarbon
         cannot work here, ``not available (reason)``; all energies are NaN then.
     """
@@ -88,7 +88,7 @@ class EnergyTracker:
 
             # Its own option for this takes effect only after its first messages.
             logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
-            # Whatever a user's CodeCarbon configuration file says: it could switch on files,
+            # Whatever is in a user's CodeCarbon configuration file: it could switch on files,
             # servers and the lock file that keeps jobs from running side by side, and give the
             # processor another power.
             self._tracker = OfflineEmissionsTracker(
@@ -143,6 +143,8 @@ def _single_interval(tracker: object) -> None:
     It also looks once a second, from a thread that busy Python code holds up between reading the
     clock and reading the processor time, which made blocks of over a second up to twice too dear.
     And it forgets what children have used that were born, or have ended, within a block.
+
+    CodeCarbon has no option for either; if its private names change, its own samples count again.
     """
     for hardware in getattr(tracker, "_hardware", []):
         if getattr(hardware, "_mode", "") == "cpu_load":
@@ -151,7 +153,10 @@ def _single_interval(tracker: object) -> None:
 
 
 def _describe(tracker: object) -> str:
-    """What CodeCarbon measures on this machine and what it only estimates."""
+    """What CodeCarbon measures on this machine and what it only estimates.
+
+    Read from its private attributes, as its public list of the hardware lacks how each is measured.
+    """
     measured, parts = False, []
     for hardware in reversed(getattr(tracker, "_hardware", [])):
         kind, mode = type(hardware).__name__, getattr(hardware, "_mode", "")

@@ -1,6 +1,6 @@
-"""What a result was made by: the software and the machine, and what of code counts.
+"""Provenance: the software and the machine that made a result.
 
-The machine's name is left out: it says nothing about a result, and something about the user.
+The machine's name is left out: it tells nothing about a result, and something about the user.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def neuron_coverage(traces: np.ndarray, threshold: float = 0.2) -> np.ndarray:
     Raises
     ------
     ValueError
-        If `traces` is not a finite matrix or `threshold` lies outside [0, 1).
+        If `traces` is not a finite matrix or `threshold` is outside [0, 1).
 
     Notes
     -----

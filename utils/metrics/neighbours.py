@@ -25,17 +25,17 @@ class Points:
     def __init__(self, traces: np.ndarray, centre: np.ndarray, scale: float) -> None:
         self.exact, self.centre, self.scale = traces, centre, scale
         n, dimension = traces.shape
-        self.folded = np.empty((n, dimension + 1), dtype=np.float32)
+        self.augmented = np.empty((n, dimension + 1), dtype=np.float32)
         self.squares = np.empty(n)
         for part in chunks(n, 32 * dimension):
-            self.squares[part] = self.fold(part, self.folded[part])
+            self.squares[part] = self.augment(part, self.augmented[part])
 
     @property
     def norms(self) -> np.ndarray:
         """Distances from the centre, scaled."""
         return np.sqrt(self.squares)
 
-    def fold(self, rows: np.ndarray | slice, out: np.ndarray) -> np.ndarray:
+    def augment(self, rows: np.ndarray | slice, out: np.ndarray) -> np.ndarray:
         """Write centred, scaled points with one more column to `out`; return their squared norms.
 
         The column is minus half the squared norm, so that one product of a query (last entry 1)
@@ -96,19 +96,19 @@ def nearest(
     distances = np.full(len(rows), np.inf)
     largest = np.full(len(rows), -np.inf, dtype=np.float32)
     # Blocks of many rows and many columns: narrow ones make the product slow.
-    dimension = query.folded.shape[1]
+    dimension = query.augmented.shape[1]
     height = max(1, min(BLOCK_ROWS, CHUNK_BYTES // (8 * dimension)))
     width = max(1, CHUNK_BYTES // (8 * max(height, dimension)))
     error = _error(dimension, np.float32)
     block = np.empty(min(len(rows), height) * width, dtype=np.float32)
     for columns in _tiles(train, spans, width):
-        right, right_squares = _at(train.folded, columns), _at(train.squares, columns)
+        right, right_squares = _at(train.augmented, columns), _at(train.squares, columns)
         for start in range(0, len(rows), height):
             part = slice(start, start + height)
             inputs = rows[part]
-            folded, squares = query.folded[inputs], query.squares[inputs]
+            augmented, squares = query.augmented[inputs], query.squares[inputs]
             closeness = block[: len(inputs) * len(columns)].reshape(len(inputs), -1)
-            _multiply(folded, right, closeness)
+            _multiply(augmented, right, closeness)
             closeness[_hidden(columns, own, inputs)] = -np.inf
             best = closeness.max(axis=1)
             bound = np.maximum(largest[part], best, out=largest[part])
@@ -167,7 +167,7 @@ def _at(array: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def _error(columns: int, dtype: DTypeLike) -> float:
-    """Error of a product of folded points q, r, and of comparing distances: in |q|^2 + |r|^2.
+    """Error of a product of augmented points q, r, and of comparing distances: in |q|^2 + |r|^2.
 
     A product is off by at most (K + 1) u (|q| + |r|)^2 / 2 for K columns and by 2 u (|q| + |r|)^2
     from rounding the points, with the unit roundoff u; (|q| + |r|)^2 is at most twice the sum of
@@ -212,8 +212,8 @@ def _thin_out(
     near: np.ndarray, query: Points, inputs: np.ndarray, train: Points, columns: np.ndarray
 ) -> None:
     """Take candidates out of `near` that a float64 product rules out."""
-    left, right = (np.empty((len(rows), train.folded.shape[1])) for rows in (inputs, columns))
-    squares, right_squares = query.fold(inputs, left), train.fold(columns, right)
+    left, right = (np.empty((len(rows), train.augmented.shape[1])) for rows in (inputs, columns))
+    squares, right_squares = query.augment(inputs, left), train.augment(columns, right)
     closeness = np.empty(near.shape)
     _multiply(left, right, closeness)
     np.copyto(closeness, -np.inf, where=~near)

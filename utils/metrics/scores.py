@@ -1,4 +1,4 @@
-"""Scores on disk, and what they come to: adversarial inputs found early or not."""
+"""Scores written, read and summed up: do adversarial inputs come first?"""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def checks(scores: Mapping[str, np.ndarray]) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def in_words(scores: Mapping[str, np.ndarray], table: pd.DataFrame, n_train: int) -> str:
-    """The announcement of the page; `table` is that of `utils.metrics.registry.score_all`."""
+def announcement(scores: Mapping[str, np.ndarray], table: pd.DataFrame, n_train: int) -> str:
+    """One line for the page; `table` is that of `utils.metrics.registry.score_all`."""
     n = len(next(iter(scores.values())))
     return (
         f"{n:,} inputs scored by {len(scores)} metrics in {table['seconds'].sum():.2f} s, "

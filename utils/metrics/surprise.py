@@ -1,4 +1,4 @@
-"""Surprise adequacy: how far an input's activation trace lies from the training traces.
+"""Surprise adequacy: how far an input's activation trace is from the training traces.
 
 Both metrics compare an input with training inputs of the class that the model predicts for it.
 Memory does not grow with the number of training inputs times the number of inputs: the work goes

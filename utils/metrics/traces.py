@@ -65,7 +65,7 @@ def check_probabilities(probabilities: np.ndarray, tolerance: float = 1e-3) -> n
     Raises
     ------
     ValueError
-        If a value lies outside [0, 1] or a row does not sum to 1, each within `tolerance`.
+        If a value is outside [0, 1] or a row does not sum to 1, each within `tolerance`.
     """
     probabilities = np.asarray(probabilities)
     if probabilities.ndim != 2 or probabilities.shape[1] == 0:

@@ -1,4 +1,4 @@
-"""Keras networks: built, read from files of others, copied, looked into, trained.
+"""Keras networks: built, read from users' files, copied, traced, trained and tested.
 
 Imports core and data. TensorFlow is imported inside functions, so reading a registry stays fast.
 """

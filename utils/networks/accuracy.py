@@ -1,4 +1,4 @@
-"""How good the original network is, and the refusal of one that only guesses."""
+"""The accuracy of the original network, and the refusal of one that only guesses."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from utils.data.arrays import Splits
 
-
+GUESSING_LEVEL = 0.01
+"""Level of the test for guessing: how often a network that only guesses passes for one that does
+not."""
 GUESSING = "no better than guessing"
-"""What is said of a network that is not clearly better than the most frequent class."""
+"""Reported of a network that is not clearly better than the most frequent class."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Accuracy:
 
         return pd.DataFrame({"accuracy": self.shares}).round(4)
 
-    def in_words(self, how_used: str = "") -> str:
-        """The announcement of the page; `how_used` tells how a network of one's own is used."""
+    def announcement(self, how_used: str = "") -> str:
+        """One line for the page; `how_used`: the way in which a network of yours is used."""
         doubt = f", {GUESSING}" if self.guesses else ""
         return f"test accuracy {self.shares['test']:.3f}{doubt}{how_used and f'; {how_used}'}"
 
@@ -82,7 +84,7 @@ def beyond_guessing(labels: np.ndarray, predicted: np.ndarray) -> bool:
     Returns
     -------
     bool
-        Of a binomial test at the level of 0.01.
+        Of a binomial test at the level `GUESSING_LEVEL`.
     """
     from scipy.stats import binomtest
 
@@ -90,4 +92,5 @@ def beyond_guessing(labels: np.ndarray, predicted: np.ndarray) -> bool:
     shares = [np.bincount(of, minlength=classes) / len(labels) for of in (labels, predicted)]
     expected = float(np.dot(*shares))
     hits = int(np.count_nonzero(labels == predicted))
-    return bool(binomtest(hits, len(labels), min(expected, 1.0), "greater").pvalue < 0.01)
+    p = binomtest(hits, len(labels), min(expected, 1.0), "greater").pvalue
+    return bool(p < GUESSING_LEVEL)

@@ -1,7 +1,7 @@
-"""What people feed their networks: ranges of pixel values, orders of colours; and layers for them.
+"""What networks take in: ranges of pixel values and orders of colours; and layers that make them.
 
-Files of networks don't say which of them a network was trained with; `utils.networks.trials` finds
-out.
+Files of networks don't record which of them a network was trained with; `utils.networks.trials`
+finds out.
 """
 
 from __future__ import annotations

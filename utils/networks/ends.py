@@ -177,7 +177,7 @@ def _shape_of(outputs: Any) -> str:
 
 
 def _softmax_at_the_end(model: keras.Model) -> Place | None:
-    """The last soft-max, if nothing that has weights stands behind it."""
+    """The last soft-max, if nothing that has weights is behind it."""
     import keras
 
     for place in tail(model):
@@ -253,7 +253,7 @@ def _softmax(logits: Any) -> np.ndarray:
 def _check_logits(
     model: keras.Model, images: np.ndarray, outputs: np.ndarray, shares: bool
 ) -> None:
-    """Outputs are logits, unless an activation or their range says that they are none."""
+    """Outputs are logits, unless an activation or their range shows that they are none."""
     last = None
     for place in tail(model):
         last = place

@@ -148,7 +148,7 @@ def _read(path: Path, config: dict | None = None) -> keras.Model:
 
 
 def _made_by(path: Path) -> str:
-    """The version of Keras that wrote a file, as the file says; empty if it does not."""
+    """The version of Keras that wrote a file, as the file has it; empty if it does not."""
     import h5py
 
     if path.suffix.lower() == ".keras":

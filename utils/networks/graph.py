@@ -1,4 +1,4 @@
-"""Look into a network's graph: what gives a tensor, and the layers of nested networks by name."""
+"""A network's graph: which operation gives a tensor, and the layers of nested networks by name."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def places(
 ) -> dict[str, Place]:
     """All layers of a network and of those nested in it, by name, first to last.
 
-    Where layers of ours stand in front of a network, they are not among them, and its layers keep
+    Where layers of ours are in front of a network, they are not among them, and its layers keep
     the names that they have in the user's file.
     """
     import keras
@@ -160,7 +160,10 @@ def _one(tensors: Any) -> Any:
 
 
 def _source(tensor: Any) -> tuple[Any, list, int]:
-    """The operation that gives a symbolic tensor, what it takes in, and which output it is."""
+    """The operation that gives a symbolic tensor, what it takes in, and which output it is.
+
+    Keras has no public way to ask a tensor, and an operation's `input` is that of its first use.
+    """
     operation, node, index = tensor._keras_history
     return operation, list(operation._inbound_nodes[node].input_tensors), index
 
@@ -178,7 +181,10 @@ def core(operation: Any) -> Any:
 
 
 def layers_within(layer: Any) -> list:
-    """A layer and all layers in it: those of nested networks, wrappers and the like."""
+    """A layer and all layers in it: those of nested networks, wrappers and the like.
+
+    Only networks have `layers` that are public: those in a wrapper or the like would be missed.
+    """
     return list(layer._flatten_layers(include_self=True, recursive=True))
 
 

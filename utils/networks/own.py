@@ -1,4 +1,4 @@
-"""A network of the user's own in the place of the study's: what it must be like."""
+"""A network of the user's own instead of the study's: what it must be like."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def start(seed: int = 0, threads: int = 1) -> None:
             f"Keras already runs on {keras.config.backend()}, expected TensorFlow; restart the "
             "kernel, and call start() before anything else imports Keras"
         )
-    # Whatever ~/.keras/keras.json says, or who used this kernel before.
+    # Whatever is in ~/.keras/keras.json, or who used this kernel before.
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")

@@ -63,7 +63,7 @@ def check(path: Path) -> dict | None:
         with h5py.File(path) as file:
             _check_arrays(file, most)
             text = file.attrs.get("model_config")
-            return _check_config(text, most) if text else None  # without, Keras says so
+            return _check_config(text, most) if text else None  # without, Keras refuses it
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if strange := sorted(set(names) - _MEMBERS):
@@ -103,7 +103,11 @@ def _check_config(text: str | bytes, most: int) -> dict:
 
 
 def _size_of_weights(config: dict) -> int:
-    """Bytes of the weights that a model asks for: Keras would make them, however few there are."""
+    """Bytes of the weights that a model asks for: Keras would make them, however few there are.
+
+    Keras lists variables without a value, and has no public way to empty that list: left there, the
+    next scope that ends would make them all.
+    """
     import keras
     from keras.src.backend.common import global_state
 

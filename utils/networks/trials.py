@@ -1,7 +1,7 @@
 """What a network of the user's own expects of its inputs, found by measuring it on real images.
 
-Files of networks don't say how pixels were scaled, in which order colours and classes come, or how
-images were resized, and a network that is given something else answers without an error, as if it
+Files of networks don't record how pixels were scaled, in which order colours and classes come, or
+how images were resized. A network that is given something else answers without an error, as if it
 had learned nothing. So it is measured under the conventions that people use.
 """
 
@@ -16,10 +16,7 @@ import numpy as np
 import pandas as pd
 
 from utils.core.seeds import rng
-from utils.data.raw.base import Raw, Shape, Tell
-from utils.data.raw.images import RESIZES
-from utils.data.raw.layout import ordered_classes
-from utils.data.splitting import Plan
+from utils.data.raw.base import Tell
 from utils.networks.activations import predict
 from utils.networks.conventions import COLOR_ORDERS, PIXEL_RANGES, Convention, in_front, shown
 
@@ -28,12 +25,14 @@ if TYPE_CHECKING:
 
 N_IMAGES = 300
 """At most so many training images are shown to the network, once for each convention."""
-LEVEL = 0.001
-"""Level of significance of a convention that is clearly better."""
+CLEAR_LEVEL = 0.001
+"""Level of the tests for a convention that is clearly better: the network is used so."""
+DOUBT_LEVEL = 0.05
+"""Level of the test for a convention that may be better: a doubt that is printed, no more."""
 LEAST_GAIN = 0.02
 """A convention that gains less accuracy than this is not clearly better, however sure."""
 OTHER = "another"
-"""Stands for an order of the classes that has no name: the one in which the network is right."""
+"""An order of the classes that has no name: the one in which the network is right."""
 
 
 class Trial(NamedTuple):
@@ -75,8 +74,8 @@ class Trial(NamedTuple):
     def _clearly(self, one: Convention, other: Convention) -> bool:
         """Whether one convention is clearly better than the other.
 
-        By at least 0.02, in McNemar's exact test at the level of 0.001, corrected for the number of
-        conventions (Bonferroni), and, at that level, than always naming the most common class.
+        By at least `LEAST_GAIN`, in McNemar's exact test at `CLEAR_LEVEL`, corrected for the number
+        of conventions (Bonferroni), and, at that level, than always naming the most common class.
         """
         from scipy.stats import binomtest
 
@@ -87,7 +86,7 @@ class Trial(NamedTuple):
             self._p_value(one, other),
             binomtest(mine.sum(), len(mine), self.guessing, "greater").pvalue,
         )
-        return bool(p * (len(self.right) - 1) < LEVEL)
+        return bool(p * (len(self.right) - 1) < CLEAR_LEVEL)
 
     def _p_value(self, one: Convention, other: Convention) -> float:
         """Of McNemar's exact test, one-sided: is `one` right more often than `other`?"""
@@ -102,7 +101,7 @@ class Trial(NamedTuple):
         """Only with the order of classes and the way of resizing that are given."""
         return self._replace(right={c: r for c, r in self.right.items() if c[2:] == self.given[2:]})
 
-    def in_words(self) -> str:
+    def convention_in_words(self) -> str:
         """How the network is shown images, if not as they are, or what is in doubt; else empty."""
         given, best = self.given, self.best
         other = max(self.right, key=lambda c: (self.right[c].mean(), c == given))
@@ -139,7 +138,7 @@ class Trial(NamedTuple):
     def _maybe_better(self, other: Convention) -> bool:
         """Whether there is a doubt that `other`, which is not clearly better, is the right one."""
         gain = self.right[other].mean() - self.right[self.given].mean()
-        doubt = gain >= LEAST_GAIN and self._p_value(other, self.given) < 0.05
+        doubt = gain >= LEAST_GAIN and self._p_value(other, self.given) < DOUBT_LEVEL
         return bool(doubt and other.class_order != OTHER)
 
     def table(self) -> pd.DataFrame:
@@ -152,66 +151,6 @@ class Trial(NamedTuple):
 def sample_of(n: int) -> np.ndarray:
     """Positions of at most `N_IMAGES` out of `n` training images, always the same."""
     return np.sort(rng(0, "conventions").permutation(n)[:N_IMAGES])
-
-
-def raw_sample(
-    raw: Raw, plan: Plan, shape: Shape, resize: str
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The training images that step 0.1 tries, resized in each way, for `try_conventions`.
-
-    Parameters
-    ----------
-    raw, plan, shape
-        See `utils.data.registry.read_splits`.
-    resize : str
-        The present way, which comes first; see `utils.data.raw.images.resized`.
-
-    Returns
-    -------
-    images : dict of str to ndarray of shape (n, height, width, channels)
-        By the way of resizing; those that give the same images are left out.
-    labels : ndarray of shape (n,), dtype=int64
-
-    Raises
-    ------
-    ValueError
-        If none of the images can be decoded.
-    """
-    positions = plan.train[sample_of(len(plan.train))]
-    images, broken = raw.read(positions, shape, len(positions), resize=resize)
-    whole = np.setdiff1d(np.arange(len(positions)), list(broken))
-    if not whole.size:
-        raise ValueError(f"raw images {raw.source}: none of {len(positions)} can be decoded")
-    versions = {resize: images[whole]}
-    for other in RESIZES:
-        again = raw.read(positions[whole], shape, len(whole), resize=other)[0]
-        if not any(np.array_equal(again, known) for known in versions.values()):
-            versions[other] = again
-    return versions, raw.labels[positions[whole]]
-
-
-def orders_of(class_folders: Sequence[str], n_classes: int) -> dict[str, list[int]]:
-    """The orders in which loaders of folders number classes, the present one first.
-
-    Parameters
-    ----------
-    class_folders : sequence of str
-        Names of the classes' folders; empty where labels are numbers in a file.
-    n_classes : int
-
-    Returns
-    -------
-    dict of str to list of int
-        Its name (see `utils.data.raw.layout.ordered_classes`) and, for each number that a network
-        trained in it gives, the label here.
-    """
-    if not class_folders:
-        return {"number": list(range(n_classes))}
-    present = list(class_folders)
-    found = {name: ordered_classes(present, name) for name in ("number", "text")}
-    name = next((name for name, order in found.items() if order == present), ",".join(present))
-    orders = {name: present} | {n: o for n, o in found.items() if o != present}
-    return {name: [present.index(folder) for folder in order] for name, order in orders.items()}
 
 
 def try_conventions(
@@ -235,9 +174,10 @@ def try_conventions(
         Training images in [0, 1] by the way in which they were resized, the present one first.
     labels : ndarray of shape (n,), dtype=int64
     orders : mapping of str to sequence of int
-        See `orders_of`, the present one first. An order without a name is tried, too.
+        See `utils.data.class_order.orders_of`, the present one first. An order without a name
+        is tried, too.
     pixel_range, color_order : str, default="auto"
-        As the user says: a key of `PIXEL_RANGES`, one of `COLOR_ORDERS`; "auto" tries all.
+        What the user gave: a key of `PIXEL_RANGES`, one of `COLOR_ORDERS`; "auto" tries all.
     tell : callable
         Gets a line where it takes longer than ten seconds.
 
@@ -303,7 +243,7 @@ def fitted(model: keras.Model, trial: Trial, class_folders: Sequence[str] = ()) 
     model : keras.Model
     trial : Trial
     class_folders : sequence of str, default=()
-        See `orders_of`.
+        See `utils.data.class_order.orders_of`.
 
     Raises
     ------
@@ -330,7 +270,8 @@ def fitted(model: keras.Model, trial: Trial, class_folders: Sequence[str] = ()) 
                 "accept_weak=true to go on as it is"
             )
         settings["class_order"] = ",".join(class_folders[i] for i in trial.other_order)
-    told = " ".join(f"{name}={value}" for name, value in settings.items())
+    options = " ".join(f"{name}={value}" for name, value in settings.items())
     raise ValueError(
-        f"{found} {after} with {told}; add --set {told}, or accept_weak=true to go on as it is"
+        f"{found} {after} with {options}; add --set {options}, or accept_weak=true to go on as it "
+        "is"
     )

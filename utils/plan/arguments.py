@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from utils.core.paths import Workspace
-from utils.data.registry import DATASETS, is_at_hand
+from utils.data.registry import DATASETS, is_local
 from utils.plan.parameters import PRESETS
 from utils.plan.rules import ParameterError, did_you_mean, is_text
 
@@ -37,7 +37,7 @@ def paths_of(
     """``NAME=PATH`` texts as a mapping of names to absolute paths.
 
     With `unnamed`, a path alone will do where there is only one data set. A path with a "=" in it
-    is one if there is such a file, and what stands before the "=" is no data set.
+    is one if there is such a file, and what is before the "=" is no data set.
     """
     found = {}
     for text in texts:
@@ -89,7 +89,7 @@ def names(datasets: Iterable[str], raw: Mapping[str, str], workspace: Workspace)
     """Data sets must be known or brought by the user."""
     for name in datasets:
         made = (workspace.data(name) / "dataset.json").exists()
-        if not (name in DATASETS or made or is_at_hand(name, raw.get(name, ""), workspace)):
+        if not (name in DATASETS or made or is_local(name, raw.get(name, ""), workspace)):
             known = ", ".join(DATASETS)
             raise ParameterError(
                 f"--datasets: got {name!r}, expected one of {known}{did_you_mean(name, DATASETS)}; "

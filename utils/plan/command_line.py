@@ -28,7 +28,7 @@ OWN_OPTIONS = {
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the whole usage before it."""
+    """Reports what is wrong in one line, without the whole usage before it."""
 
     def error(self, message: str) -> NoReturn:
         """Print the line and exit with code 2."""
@@ -78,7 +78,7 @@ def command_line() -> argparse.ArgumentParser:
     one("--gpus-per-job", "N", "0", "GPUs that a notebook with a network has to itself; default: 0")
     flag("--split-metrics", "retrain each metric in a notebook of its own, for many workers")
     one("--workspace", "FOLDER", "", "where data/, models/, reports/ go; default: the checkout")
-    flag("--plan", "say which jobs would run and why, and stop")
+    flag("--plan", "show which jobs would run and why, and stop")
     flag("--force", "run jobs that are up to date too")
     flag("--trust-existing", "run only jobs whose files are missing, however others were made")
     flag("--list", "data sets, metrics, attacks, presets, parameters")

@@ -22,7 +22,7 @@ class Job:
     parameters: Mapping[str, Any]
     """Every parameter of the template, but for the workspace."""
     report: Path
-    """The executed copy without suffix; ``.ipynb``, ``.html``, ``.json``, ``.log`` stand there."""
+    """The executed copy without suffix; beside it ``.ipynb``, ``.html``, ``.json``, ``.log``."""
     inputs: tuple[str, ...]
     """Files it reads, as patterns from the workspace's root."""
     outputs: tuple[str, ...]
@@ -49,8 +49,8 @@ class Job:
         """Of a variant's job the same one in the run that is varied, else None."""
         if self.workspace.base is None:
             return None
-        place = self.report.relative_to(self.workspace.reports_root)
-        return replace(self, workspace=self.home, report=self.home.reports_root / place)
+        inside = self.report.relative_to(self.workspace.reports_root)
+        return replace(self, workspace=self.home, report=self.home.reports_root / inside)
 
     @property
     def dataset(self) -> str:
@@ -75,13 +75,13 @@ class Job:
         for path in self.workspace.expand(self.outdated):
             path.unlink(missing_ok=True)
 
-    def remove_fragments(self) -> None:
+    def remove_leftovers(self) -> None:
         """Remove temporary files that a killed run of this job left behind."""
         root = self.workspace.root
         reports = [self.file(suffix) for suffix in (".ipynb", ".html", ".json")]
         for path in [root / pattern for pattern in self.outputs + self.unfinished] + reports:
-            for fragment in path.parent.glob(f".{path.stem}-????????{path.suffix or '.*'}"):
-                fragment.unlink(missing_ok=True)
+            for leftover in path.parent.glob(f".{path.stem}-????????{path.suffix or '.*'}"):
+                leftover.unlink(missing_ok=True)
 
     def file(self, suffix: str) -> Path:
         """A file beside the executed copy, by its suffix."""
@@ -123,10 +123,10 @@ def plan(
         jobs.append(_job(SENSITIVITY, workspace, {**_whole(axes), "variants": list(variants)}))
     names = {job.name for job in jobs}
     writers = {job.workspace.root / path: job.name for job in jobs for path in job.outputs}
-    for place, job in enumerate(jobs):
+    for number, job in enumerate(jobs):
         needs = [writers.get(job.workspace.root / path) for path in job.inputs]
         needs += [job.original.name] if job.original else []
-        jobs[place] = replace(job, needs=tuple(n for n in dict.fromkeys(needs) if n in names))
+        jobs[number] = replace(job, needs=tuple(n for n in dict.fromkeys(needs) if n in names))
     return jobs
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """How a job stands. The texts are what files and pages hold."""
+    """The state of a job. The texts are what files and pages hold."""
 
     RUNNING = "running"
     DONE = "done"
@@ -76,7 +76,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
     -------
     dict
         At least ``name``, ``step``, ``dataset``, ``state`` (a `State`), ``run`` (the id of the
-        run), ``seed``, ``configuration``, ``says`` (the main number), ``error`` (None, or the
+        run), ``seed``, ``configuration``, ``says`` (its main number), ``error`` (None, or the
         texts ``error`` and ``section`` and the number ``cell``), ``resources`` (a mapping of any
         content), and the mappings ``parameters``, ``code``, ``inputs`` and ``outputs``, of which
         the last two hold a mapping with a ``sha256`` for each file.

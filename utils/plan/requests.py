@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from utils.data.arrays import describe, load_splits
+from utils.data.class_order import orders_of
 from utils.data.raw.base import Raw, Shape
-from utils.data.registry import DATASETS, image_shape, is_at_hand, read_raw, split
+from utils.data.raw.images import RESIZES
+from utils.data.registry import DATASETS, image_shape, is_local, read_raw, split
 from utils.data.splitting import Plan, understood
 from utils.plan.freshness import AS_VARIED, UNCHANGED, UP_TO_DATE, status
 from utils.plan.jobs import Job
@@ -86,7 +90,7 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
     found = None
     if first and now not in UNCHANGED:
         given = first.parameters
-        if not (thorough or is_at_hand(dataset, given["raw"], workspace)):
+        if not (thorough or is_local(dataset, given["raw"], workspace)):
             return []
         found = _listed(first)
         raw, split_up, shape = found
@@ -146,8 +150,8 @@ Listed = tuple[Raw, Plan, Shape]
 def _listed(job: Job) -> Listed:
     """What step 0.0 will find: raw images, their split, the shape they get."""
     given, dataset = job.parameters, job.dataset
-    said = {n: given[n] for n in ("class_order", "leave_out", "label_column", "white")}
-    raw = read_raw(dataset, given["raw"], job.workspace, **said)
+    about = {n: given[n] for n in ("class_order", "leave_out", "label_column", "white")}
+    raw = read_raw(dataset, given["raw"], job.workspace, **about)
     options = {name: given[name] for name in ("shares", "n_images", "split_by", "split_seed")}
     shape = image_shape(dataset, raw, given["image_size"], given["color"])
     return raw, split(dataset, raw, **options), shape
@@ -182,7 +186,7 @@ def _network(
     try:
         if path:
             first = next(job for job in planned if job.step == PREPROCESSING)
-            there = thorough and is_at_hand(first.dataset, first.parameters["raw"], first.workspace)
+            there = thorough and is_local(first.dataset, first.parameters["raw"], first.workspace)
             found = (found or _listed(first)) if there else None
             resize = str(first.parameters["resize"])
             model = _own_model(given[TRAINING], shape, n_classes, resize, found)
@@ -204,13 +208,13 @@ def _own_model(
 ) -> keras.Model:
     """Read a model of the user's own; with raw images, tried on what step 0.0 will make of them."""
     from utils.networks.own import read_own_model
-    from utils.networks.trials import fitted, orders_of, raw_sample, try_conventions
+    from utils.networks.trials import fitted, try_conventions
 
     path = str(given["own_model"])
     if found is None:
         return read_own_model(path, shape, n_classes)
     raw, plan, shape = found
-    images, labels = raw_sample(raw, plan, shape, resize)
+    images, labels = _raw_sample(raw, plan, shape, resize)
     model = read_own_model(path, shape, n_classes, images=images[resize])
     if not given["accept_weak"]:
         orders = orders_of(raw.class_folders, n_classes)
@@ -218,3 +222,26 @@ def _own_model(
         trial = try_conventions(model, images, labels, orders, *ways)
         fitted(model, trial, raw.class_folders)
     return model
+
+
+def _raw_sample(
+    raw: Raw, plan: Plan, shape: Shape, resize: str
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The training images that step 0.1 will try, and their labels, for `try_conventions`.
+
+    By the way of resizing, the present one first; those that give the same images are left out.
+    ValueError if none of the images can be decoded.
+    """
+    from utils.networks.trials import sample_of
+
+    positions = plan.train[sample_of(len(plan.train))]
+    images, broken = raw.read(positions, shape, len(positions), resize=resize)
+    whole = np.setdiff1d(np.arange(len(positions)), list(broken))
+    if not whole.size:
+        raise ValueError(f"raw images {raw.source}: none of {len(positions)} can be decoded")
+    versions = {resize: images[whole]}
+    for other in RESIZES:
+        again = raw.read(positions[whole], shape, len(whole), resize=other)[0]
+        if not any(np.array_equal(again, known) for known in versions.values()):
+            versions[other] = again
+    return versions, raw.labels[positions[whole]]

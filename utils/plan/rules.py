@@ -1,4 +1,4 @@
-"""What values a user may give: types, ranges, choices; errors that say what was expected."""
+"""The values that a user may give: types, ranges, choices; and the error for any other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from utils.retraining.configurations import CONFIGURATIONS
 
 
 class ParameterError(ValueError):
-    """A value the user gave can't be used; the message is one line that says why."""
+    """A value the user gave can't be used; the message is one line with the reason."""
 
 
 def as_text(value: object) -> str:
@@ -181,7 +181,7 @@ RULES: dict[str, Callable[..., str]] = {
 
 
 def check(name: str, value: Any, kind: type[Any]) -> Any:
-    """Return `value` as `kind`, or raise a ParameterError that says what was expected.
+    """Return `value` as `kind`, or raise a ParameterError with what was expected.
 
     Parameters
     ----------

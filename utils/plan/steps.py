@@ -125,7 +125,7 @@ class Files(NamedTuple):
 
 
 def files(step: Step, w: Workspace, p: Mapping[str, Any], joins: bool = False) -> Files:
-    """The files of a step with some parameters: the one place that lists them.
+    """The files of a step with some parameters: nothing else lists them.
 
     A retraining job `joins` curves that others made, makes a part of them for that, or is alone.
     The user's raw images and network are no files of a step.

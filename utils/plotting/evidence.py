@@ -1,4 +1,4 @@
-"""Figures of what the tests say: ranks with the critical difference, differences to random."""
+"""Figures of what the tests find: ranks with the critical difference, differences to random."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from utils.plotting.style import MUTED, REFERENCE, WIDTH, metric_style, palette_order, styled
+from utils.statistics.blocks import metric_blocks
 from utils.statistics.pairs import Pairs
 from utils.statistics.ranking import Ranking
-from utils.statistics.significance import ALPHA, metric_blocks
+from utils.statistics.significance import ALPHA
 from utils.statistics.wording import metric_name, p_value
 
 

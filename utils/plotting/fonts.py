@@ -64,7 +64,7 @@ def class_labels(figure: Figure, names: Sequence[str]) -> list[str]:
 
 
 def make_drawable(figure: Figure) -> None:
-    """Replace what no font here has in all texts of a figure; say so below it."""
+    """Replace what no font here has in all texts of a figure, with a note below it."""
     texts = [text for text in figure.findobj(Text) if not can_draw(text.get_text())]
     for text in texts:
         text.set_text(drawable(text.get_text()))

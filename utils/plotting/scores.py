@@ -75,7 +75,7 @@ def score_distributions(scores: Mapping[str, np.ndarray], n_train: int) -> Figur
 
 
 def _limits(values: np.ndarray) -> tuple[float, float, int]:
-    """Axis from low to high, and how many values lie beyond it."""
+    """Axis from low to high, and how many values are beyond it."""
     low, high = float(values.min()), float(values.max())
     if low == high:
         return low - 0.5, high + 0.5, 0

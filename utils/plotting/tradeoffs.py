@@ -33,7 +33,7 @@ def comparison(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figu
     Parameters
     ----------
     summary : DataFrame
-        What `utils.statistics.summaries.summarise` returns, of one to about six data sets.
+        What `utils.statistics.summaries.summarise_seeds` returns, of one to about six data sets.
     accuracy : str, default="chosen_accuracy"
         Column for accuracy; ``"best_accuracy"`` shows the study's pick on the test inputs. With
         several seeds, whiskers show its 95 % t-interval.
@@ -108,7 +108,7 @@ def pareto(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figure:
     Parameters
     ----------
     summary : DataFrame
-        What `utils.statistics.summaries.summarise` returns, of one to about six data sets.
+        What `utils.statistics.summaries.summarise_seeds` returns, of one to about six data sets.
     accuracy : str, default="chosen_accuracy"
         Column for the height; the front is always that of the point chosen on validation.
 

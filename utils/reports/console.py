@@ -41,7 +41,7 @@ def clock(seconds: float) -> str:
 
 
 def plan_table(jobs: Sequence[Job], states: Mapping[str, str]) -> None:
-    """Say for each job whether it would run, and why."""
+    """Show for each job whether it would run, and why."""
     for job in jobs:
         verdict = "skip" if states[job.name] == UP_TO_DATE else "run "
         print(f"{verdict}  {job.name}  ({states[job.name]})")
@@ -83,7 +83,7 @@ class Console:
             self.live.start()
 
     def show(self, outcomes: Mapping[str, Outcome], running: Mapping[str, str]) -> None:
-        """Called several times a second with how jobs ended and what the running ones say."""
+        """Called several times a second with how jobs ended, and the last lines of others."""
         now = time.monotonic()
         for name in running:
             if name not in self.started:
@@ -130,7 +130,7 @@ class Console:
 
 
 def closing_table(workspace: Workspace, jobs: Sequence[Job], seconds: float, index: Path) -> None:
-    """How each job stands, what its main number is, and where the reports are."""
+    """The state of each job, its main number, and where the reports are."""
     table = Table("state", "job", "seconds", "main number", box=None, pad_edge=False)
     nothing: dict[str, Any] = {"state": State.NOT_RUN, "resources": {}, "says": ""}
     for job in jobs:

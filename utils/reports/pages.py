@@ -29,10 +29,10 @@ def links_between(jobs: Iterable[Job]) -> dict[str, Links]:
     steps = list(dict.fromkeys(job.step for job in jobs))
     result = {}
     for job in jobs:
-        place = steps.index(job.step)
+        own = steps.index(job.step)
         items = [
             (label, other.report.name, other.file(".html"))
-            for label, near in (("previous", place - 1), ("next", place + 1))
+            for label, near in (("previous", own - 1), ("next", own + 1))
             for other in jobs
             if 0 <= near < len(steps)
             and other.step is steps[near]
@@ -55,7 +55,7 @@ def _same_run(job: Job, other: Job) -> bool:
 def export_html(job: Job, links: Links, record: Mapping) -> None:
     """Write the page of an executed notebook, which opens offline.
 
-    Code is folded; the parameters stand on top, and what the record says of the run at the end.
+    Code is hidden until it is opened; the parameters are on top, the record of the run at the end.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -125,7 +125,7 @@ def _time(text: str) -> str:
 
 
 def _is_parameters(cell: Mapping) -> bool:
-    """Whether the table on top of the page says what the cell says."""
+    """Whether the table on top of the page shows all that the cell holds."""
     return bool({"parameters", "injected-parameters"} & set(cell["metadata"].get("tags", [])))
 
 

@@ -1,4 +1,4 @@
-"""Orders, configurations, and retraining curves with their results.
+"""Orders, configurations, retraining curves, the chosen points, and fresh attacks on them.
 
 Imports core, machine, data, networks, attacks and metrics. `retrain` is what others call; all else
 is imported from its module.

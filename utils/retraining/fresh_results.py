@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 ORIGINAL = "original"
-"""In place of the metric in the row of the original model, which no metric guided."""
+"""Instead of the metric in the row of the original model, which no metric guided."""
 
 
 OUTCOMES = ["right_fixed", "right_fresh", "within_budget"]

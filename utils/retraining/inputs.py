@@ -1,4 +1,4 @@
-"""The arrays of a retraining job."""
+"""The arrays that a retraining reads: images, labels, adversarial inputs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 r"""What validation inputs choose: the point of a curve, and the order and configuration to use.
 
-This is the one place where that is decided; the test inputs have no say in it.
+That is decided here and nowhere else; the test inputs have no say in it.
 
 - The *chosen point* of a curve is the retrained one with the highest accuracy on validation and
   adversarial validation inputs; of equals, the one with the fewest inputs.

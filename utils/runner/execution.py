@@ -204,7 +204,7 @@ def main(
         rule = "content"  # that files are there says nothing
     if status(job, rule, reread=True).up_to_date:
         return 0
-    job.remove_fragments()
+    job.remove_leftovers()
     job.remove_outdated()
     if rule == "force" and not before:
         job.forget()

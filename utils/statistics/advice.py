@@ -51,9 +51,9 @@ def unbeaten(table: pd.DataFrame) -> np.ndarray:
     Parameters
     ----------
     table : DataFrame
-        Rows of `summarise` for one data set. Accuracy is that of the point chosen on validation;
-        seconds and energy are those of that one retraining; energy does not count where it was
-        not measured.
+        Rows of `summarise_seeds` for one data set. Accuracy is that of the point chosen on
+        validation; seconds and energy are those of that one retraining; energy does not count where
+        it was not measured.
 
     Returns
     -------

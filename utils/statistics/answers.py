@@ -10,9 +10,10 @@ from scipy import stats
 
 from utils.retraining.selection import PAIR, complete
 from utils.statistics.advice import unbeaten
+from utils.statistics.analysis import Evidence
+from utils.statistics.blocks import configuration_blocks
 from utils.statistics.ranking import Ranking
-from utils.statistics.significance import ALPHA, configuration_blocks
-from utils.statistics.weighing import Evidence
+from utils.statistics.significance import ALPHA
 from utils.statistics.wording import (
     and_list,
     configuration_name,

@@ -1,6 +1,6 @@
 """Two treatments at a time: Wilcoxon's signed-rank test with Holm's correction, and A12.
 
-See `utils.statistics.significance` for blocks and corrections.
+See `utils.statistics.blocks` for what is compared.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from utils.statistics.significance import (
-    ALPHA,
+from utils.statistics.blocks import (
     DIGITS,
     choose_blocks,
     configuration_blocks,
     effects,
-    holm,
     metric_blocks,
 )
+from utils.statistics.significance import ALPHA, holm
 from utils.statistics.summaries import mean_interval
 
 

@@ -1,6 +1,6 @@
 """Several treatments ranked against each other: Friedman's test, then Nemenyi's.
 
-See `utils.statistics.significance` for blocks and corrections.
+See `utils.statistics.blocks` for what is compared.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from utils.statistics.significance import ALPHA, DIGITS, choose_blocks, holm
+from utils.statistics.blocks import DIGITS, choose_blocks
+from utils.statistics.significance import ALPHA, holm
 
 _FEW = 15  # blocks for which chi-square is too rough
 

@@ -21,7 +21,9 @@ from utils.statistics.wording import (
 )
 
 
-def in_words(choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.DataFrame) -> str:
+def recommendation_in_words(
+    choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.DataFrame
+) -> str:
     """The recommendation in one paragraph for a reader in a hurry.
 
     Parameters
@@ -191,7 +193,7 @@ def _difference(difference: float, interval: float) -> str:
 
 
 def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.DataFrame) -> str:
-    """What the tests show about the recommended metric; see `in_words`."""
+    """What the tests show about the recommended metric; see `recommendation_in_words`."""
     name, n = metric_name(choice["metric"]), ranking.n
     own = against[against["first"] == choice["metric"]]
     needed = int(against["needed"].max()) if len(against) else 0

@@ -117,9 +117,9 @@ def sensitivity_in_words(table: pd.DataFrame) -> str:
         base, others = part[part["is_base"]].iloc[0], part[~part["is_base"]]
         values = ", ".join(others["value"])
         kept = f"configuration {base['configuration']} with {metric_name(base['metric'])}"
-        said = f"{kept} is recommended with each of them"
+        result = f"{kept} is recommended with each of them"
         if not others["same"].all():
-            said = (
+            result = (
                 f"{kept}, which is recommended for the run itself, is recommended with "
                 f"{others['same'].sum()} of the {len(others)}; with the others it is at most "
                 f"{max(others['lost'].max(), 0):.3f} less accurate on the test inputs than what is "
@@ -127,6 +127,6 @@ def sensitivity_in_words(table: pd.DataFrame) -> str:
             )
         lines.append(
             f"- **{parameter}** on {dataset}, {base['value']} in the run, "
-            f"{values} in its variants: {said}."
+            f"{values} in its variants: {result}."
         )
     return "\n".join(lines)

@@ -1,17 +1,9 @@
-"""Tests that fit the question: metrics with each other, each with random, configurations.
+"""When a difference counts as significant: the level of all tests, corrected for their number.
 
 Several treatments (metrics, configurations) are compared by Friedman's test and, if that finds a
-difference, Nemenyi's; two by Wilcoxon's signed-rank test with Holm's correction, and the effect
-size of Vargha and Delaney (Demsar, JMLR 7, 2006; Arcuri and Briand, ICSE 2011).
-
-All of them compare within *blocks*, in which everything but the treatment is equal, and which do
-not depend on each other. A block is a data set, with the mean over its seeds, as Demsar
-recommends: then the test speaks of data sets like these. Seeds of one data set share its images
-and how these were split, so seeds of several data sets are no independent blocks, and are never
-taken for such. Only where there is a single data set are its seeds the blocks; the test then speaks
-of seeds of this data set, and of no other. Where the blocks are too few for a test to find anything
-however clear it is, no test is made, and `effects` with their intervals, by data set, are what
-there is.
+difference, Nemenyi's (`utils.statistics.ranking`); two by Wilcoxon's signed-rank test and the
+effect size of Vargha and Delaney (`utils.statistics.pairs`). See Demsar, JMLR 7, 2006; Arcuri and
+Briand, ICSE 2011. All compare within blocks, see `utils.statistics.blocks`.
 
 Many tests find something by chance. So all signed-rank tests of a page are one *family*, over which
 Holm's correction is made, whatever they compare. All of Friedman's tests are another.
@@ -19,77 +11,10 @@ Holm's correction is made, whatever they compare. All of Friedman's tests are an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import pandas as pd
-
-from utils.statistics.summaries import mean_interval
 
 ALPHA = 0.05
-"""Level of all tests."""
-DIGITS = 12  # accuracies that differ by rounding alone are ties
-
-
-def metric_blocks(runs: pd.DataFrame, configuration: int, quantity: str = "area") -> pd.DataFrame:
-    """A row a (dataset, seed) and a column a metric, of one configuration of `summarise_runs`."""
-    part = runs[runs["configuration"] == configuration]
-    return part.pivot(index=["dataset", "seed"], columns="metric", values=quantity)
-
-
-def configuration_blocks(runs: pd.DataFrame, quantity: str = "chosen_accuracy") -> pd.DataFrame:
-    """A row a (dataset, seed) and a column a configuration: means over the metrics all of them ran.
-
-    Metrics of one run share its model and images, so they are no blocks of their own.
-    """
-    table = runs.pivot(
-        index=["dataset", "seed", "metric"], columns="configuration", values=quantity
-    ).dropna()
-    return table.groupby(level=["dataset", "seed"], sort=False).mean()
-
-
-def choose_blocks(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The blocks of a test, and what they are in words.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A row a (dataset, seed), without NaN. The blocks are the data sets, with the mean over their
-        seeds; or the seeds, if there is one data set.
-    """
-    means = table.groupby(level="dataset", sort=False).mean()
-    n_datasets, n_runs = len(means), len(table)
-    if n_datasets == 1 and n_runs > 1:
-        return table, f"{n_runs} seeds of one data set"
-    over = "" if n_datasets == n_runs else ", means over their seeds"
-    return means, f"{n_datasets} data set{'s' if n_datasets != 1 else ''}{over}"
-
-
-def effects(table: pd.DataFrame, pairs: Sequence[tuple]) -> pd.DataFrame:
-    """By how much one column exceeds another, in each data set.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A row a (dataset, seed) and a column a treatment, as of `metric_blocks`.
-    pairs : sequence of tuple
-        Two columns each.
-
-    Returns
-    -------
-    DataFrame
-        A row a (pair, data set): ``first, second, dataset``; ``difference``, mean over the seeds of
-        first minus second; ``interval``, half-width of its 95 % t-interval over the seeds (NaN for
-        one); ``n``, the seeds.
-    """
-    rows = []
-    for first, second in pairs:
-        differences = (table[first] - table[second]).dropna()
-        for dataset, part in differences.groupby(level="dataset", sort=False):
-            mean, half_width = mean_interval(part)
-            rows.append((first, second, dataset, mean, half_width, len(part)))
-    names = ["first", "second", "dataset", "difference", "interval", "n"]
-    return pd.DataFrame(rows, columns=names)
+"""Level of all tests: with no difference anywhere, a family finds one at most this often."""
 
 
 def holm(p: np.ndarray) -> np.ndarray:

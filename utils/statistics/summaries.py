@@ -1,4 +1,4 @@
-"""Summaries of the results table: one curve, all seeds of a curve, a metric against random."""
+"""Summaries of the results table: a row a curve, means over its seeds, metrics against random."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def summarise_runs(results: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns described in `summarise`, without intervals and ``near_best_runs``, and with
-        ``seed`` and ``chosen_val_right``, the chosen point's outcomes on validation inputs.
+        The columns described in `summarise_seeds`, without intervals and ``near_best_runs``, and
+        with ``seed`` and ``chosen_val_right``, the chosen point's outcomes on validation inputs.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def _first(rows: pd.DataFrame) -> pd.Series:
 
 
 def _area_over_seconds(curve: pd.DataFrame, longest: float) -> float:
-    """Mean accuracy over the seconds of one retraining, from 0 to `longest`; see `summarise`."""
+    """Mean accuracy over the seconds of one retraining, to `longest`; see `summarise_seeds`."""
     ordered = curve.sort_values("fit_seconds", kind="stable")
     seconds, accuracy = ordered["fit_seconds"].to_numpy(), ordered["accuracy"].to_numpy()
     if not longest > seconds[0]:
@@ -177,13 +177,13 @@ def _area_over_seconds(curve: pd.DataFrame, longest: float) -> float:
     return np.trapezoid(heights, at) / (longest - seconds[0])
 
 
-def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    r"""Summarise every retraining curve: one row a (dataset, configuration, metric).
+def summarise_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    r"""Take the seeds of each curve together: one row a (dataset, configuration, metric).
 
     Parameters
     ----------
-    results : DataFrame
-        The results table, of one or several data sets, configurations and seeds.
+    runs : DataFrame
+        What `summarise_runs` returns, of one or several data sets, configurations and seeds.
 
     Returns
     -------
@@ -242,7 +242,6 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     time that every curve of the data set, configuration and seed reaches (the accuracy at
     :math:`T` is interpolated): the mean accuracy for a time between 0 and :math:`T`.
     """
-    runs = summarise_runs(results)
     rows = []
     for keys, group in runs.groupby(KEYS, sort=False):
         row = dict(zip(KEYS, keys, strict=True)) | {"n_seeds": len(group)}
@@ -261,7 +260,7 @@ def against_random(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        What `summarise` returns, or `summarise_runs`: then runs of the same seed are paired,
+        What `summarise_seeds` returns, or `summarise_runs`: then runs of the same seed are paired,
         which takes out what the seeds have in common, and the intervals are known.
 
     Returns

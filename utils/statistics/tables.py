@@ -29,12 +29,12 @@ def runs_in_words(results: pd.DataFrame) -> str:
 def spread_table(
     summary: pd.DataFrame, index: list[str], columns: Mapping[str, str], digits: int = 3
 ) -> pd.DataFrame:
-    """Columns of `summarise` as ``mean ± interval``, with their names for people.
+    """Columns of `summarise_seeds` as ``mean ± interval``, with their names for people.
 
     Parameters
     ----------
     summary : DataFrame
-        Of `summarise`.
+        Of `summarise_seeds`.
     index : list of str
         Columns that name a row.
     columns : mapping of str to str
@@ -167,7 +167,7 @@ def effects_table(effects: pd.DataFrame, name: Callable[[Any], str] = metric_nam
     Parameters
     ----------
     effects : DataFrame
-        Of `utils.statistics.significance.effects`, with or without a column ``configuration``.
+        Of `utils.statistics.blocks.effects`, with or without a column ``configuration``.
     name : callable
         Gives the name of what is compared.
     """

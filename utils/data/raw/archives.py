@@ -143,7 +143,12 @@ _FACTS = (
 
 
 class _Header(tarfile.TarInfo):
-    """Refuses what tarfile would read into memory before anyone sees its size."""
+    """Refuses what tarfile would read into memory before anyone sees its size.
+
+    Steps of tarfile that are private are overridden, as it has no public ones there. Without
+    `_block` a negative size makes it read one header for ever; without `_proc_sparse` a sparse
+    file fills the memory with its map.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -153,12 +158,12 @@ class _Header(tarfile.TarInfo):
         return header
 
     def _block(self, count: int) -> int:
-        if count < 0:  # tarfile would go back, and read the same header for ever
+        if count < 0:
             raise _Refused("holds a file of negative size")
         return super()._block(count)  # type: ignore[misc]  # typeshed leaves it out
 
     def _proc_sparse(self, *_: object) -> NoReturn:
-        raise _Refused("holds a sparse file")  # its map, of any length, is read into memory
+        raise _Refused("holds a sparse file")
 
     _proc_gnusparse_10 = _proc_sparse
 
@@ -219,7 +224,7 @@ def _one_by_one(tar: Any) -> Iterator[tarfile.TarInfo]:
 def _content_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
     try:
         with archive.open(info) as file:
-            return file.read(min(info.file_size, most))  # never more than the header says
+            return file.read(min(info.file_size, most))  # never more than the header gives
     except _DAMAGE:
         return b""
 

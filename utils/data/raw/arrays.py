@@ -189,7 +189,7 @@ def _idx(path: Path, n_dimensions: int) -> np.ndarray:
             shape = [int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4)]
             if magic == bytes([0, 0, 8, n_dimensions]) and len(sizes) == 4 * n_dimensions:
                 _fits_in_memory(path, prod(shape))
-                content = file.read(prod(shape) + 1)  # no more than the header says, and if more
+                content = file.read(prod(shape) + 1)  # no more than the header gives, and if more
                 if len(content) == prod(shape):
                     return np.frombuffer(content, np.uint8).reshape(shape)
     except (OSError, EOFError, zlib.error) as error:

@@ -30,10 +30,10 @@ class Broken(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What a user says of raw images, where looking at them does not tell."""
+    """What a user sets for raw images, where looking at them is not enough."""
 
     class_order: str = "number"
-    """How classes are numbered, see `utils.data.raw.layout.ordered_classes`."""
+    """How classes are numbered, see `utils.data.class_order.ordered_classes`."""
     leave_out: Sequence[str] = ()
     """Names of folders and files; "none": nothing is left out, or doubted, for its name."""
     label_column: str = ""
@@ -52,11 +52,11 @@ class Raw(ABC):
     source: str
     """Where they come from, in words."""
     class_folders: list[str] = field(default_factory=list)
-    """Names of the classes, as files say them; empty where labels are numbers in an array"""
+    """Names of the classes in the files; empty where labels are numbers in an array"""
     parts: np.ndarray
-    """(n,) text: "train", "val", "test" where the source says so, "" elsewhere"""
+    """(n,) text: "train", "val", "test" where the source has parts, "" elsewhere"""
     tracks: np.ndarray | None = None
-    """(n,) int64: images with the same number show the same object; None if nothing says so"""
+    """(n,) int64: images with the same number show the same object; None if that is not known"""
     notes: list[str] = field(default_factory=list)
     """What was left out, and other things a reader should know."""
     doubting: bool = True
@@ -99,7 +99,7 @@ class Raw(ABC):
         Returns
         -------
         images : (m, h, w, c) float32
-            In [0, 1], in the order of `positions`; what stands at a broken one has no meaning.
+            In [0, 1], in the order of `positions`; what is at a broken one has no meaning.
         broken : dict of int to Broken
             Places in `positions` of the images that could not be decoded.
 

@@ -12,7 +12,7 @@ from utils.data.raw.folders import Folder
 from utils.data.raw.names import are_pieces, derived, is_image_word, is_variant, part_of, technical
 
 FEW = 0.05
-"""Up to this share of the images, what lies beside training images is left out, and said."""
+"""Up to this share of the images, what is beside training images is left out, with a note."""
 
 
 class Doubt(ValueError):
@@ -32,7 +32,7 @@ Inner = Callable[[Folder], set[str]]
 def splits(folders: Mapping[str, Folder], inner: Inner, doubting: bool) -> dict[str, str] | None:
     """The official part that each of some sibling folders holds; None if they are no parts.
 
-    A name is not enough, as a class of vehicles may be called train: training images lie in
+    A name is not enough, as a class of vehicles may be called train: training images are in
     class folders, and beside them are other parts, with the same classes or unlabeled.
 
     Raises
@@ -82,7 +82,7 @@ def _flat(folders: Mapping[str, Folder], named: Mapping, doubting: bool) -> None
         if doubting and len({named[n].part for n in alike}) > 1:
             sizes = listed(f"{n} ({len(folders[n].below()):,} images)" for n in alike)
             raise Doubt(
-                f"{sizes} are named as parts, but training images lie in no folders of classes; "
+                f"{sizes} are named as parts, but training images are in no folders of classes; "
                 "expected train/<class>/*, or a .csv or .txt file with the name and label of each "
                 "image"
             )

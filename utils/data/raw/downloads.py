@@ -1,4 +1,4 @@
-"""Downloads of the study's data sets, into the workspace, for who has no raw images yet."""
+"""Downloads of the study's data sets, into the workspace, where there are no raw images yet."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fetch(dataset: str, folder: Path, tell: Tell) -> None:
     Raises
     ------
     ValueError
-        If that is not possible; the one line says what was looked for, where to get it and where
+        If that is not possible; the one line names what was looked for, where to get it and where
         to put it.
     """
     download = DOWNLOADS[dataset]
@@ -82,7 +82,7 @@ def _keras(name: str) -> Callable[[Path, Tell], None]:
     """What Keras downloads, kept as an .npz file with its keys.
 
     In a process of its own: importing Keras is slow, noisy and for good. It looks into Keras's
-    folder in the home, where the data set may lie already, but heeds no settings there.
+    folder in the home, where the data set may be already, but heeds no settings there.
     """
     script = f"""
 import sys, keras, numpy

@@ -125,7 +125,7 @@ def _content(path: Path, most: int) -> bytes:
 def read_files(path: Path, options: Options = Options()) -> ImageFiles:  # noqa: B008
     """List the images in a folder or archive; a folder may hold archives, too.
 
-    Their labels are the folders that they lie in; where these are none, or `options` names a
+    Their labels are the folders that they are in; where these are none, or `options` names a
     column, they are looked for in tables, see `utils.data.raw.tables.arrange_by_tables`.
 
     Raises

@@ -17,7 +17,7 @@ class Folder:
 
     path: str
     images: list[str] = field(default_factory=list)
-    """Paths of those that lie in it."""
+    """Paths of those in it."""
     folders: dict[str, Folder] = field(default_factory=dict)
 
     def below(self) -> list[str]:

@@ -56,7 +56,7 @@ def values(content: bytes, shape: Shape, resize: str) -> tuple[np.ndarray, Store
     Returns
     -------
     pixels : (h, w, c) float32
-        As stored; where the format says which value is white, in [0, 1].
+        As stored; where the format defines which value is white, in [0, 1].
     stored : Stored
         The range of what is stored.
 
@@ -150,7 +150,7 @@ def _plain(opened: ImageFile.ImageFile, gray: bool) -> tuple[Image.Image, Stored
         low, high = float(pixels.min()), float(pixels.max())
         if not np.isfinite([low, high]).all():
             raise ValueError("holds NaN or infinite values")
-        if netpbm:  # the header says which value is white, and Pillow scales by it
+        if netpbm:  # the header defines which value is white, and Pillow scales by it
             return Image.fromarray(pixels / np.float32(65535)), Stored(
                 EXACT, 0, how[1] * high / 65535, how[1]
             )

@@ -43,12 +43,12 @@ _SPLIT_COLUMNS = {"split", "splits", "subset", "set", "partition", "part", "data
 
 
 class Chosen(NamedTuple):
-    """A label for each row, "" where there is none, and where it stands, in words."""
+    """A label for each row, "" where there is none, and where it is, in words."""
 
     labels: list[str]
     how: str
     sure: bool
-    """Whether the user, or the column's name, says so."""
+    """Whether the user named the column, or its name is clear."""
 
 
 def choose_labels(
@@ -129,7 +129,7 @@ def _may_be_labels(name: str, cells: Sequence[str], alone: bool) -> bool:
 
 
 def _same(columns: Columns, names: Sequence[str]) -> str | None:
-    """The one column, or of several that say the same (number and name of a class) the names."""
+    """The one column, or of several that mean the same (number and name of a class) the names."""
     if not names:
         return None
     first = columns[names[0]]
@@ -137,8 +137,8 @@ def _same(columns: Columns, names: Sequence[str]) -> str | None:
         pairs = {*zip(first, columns[name], strict=True)}
         if not len(pairs) == len({*first}) == len({*columns[name]}):
             return None
-    in_words = [n for n in names if not all(re.fullmatch(r"[\d.]*", cell) for cell in columns[n])]
-    return (in_words or names)[0]
+    with_words = [n for n in names if not all(re.fullmatch(r"[\d.]*", cell) for cell in columns[n])]
+    return (with_words or names)[0]
 
 
 def _one(

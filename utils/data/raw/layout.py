@@ -1,4 +1,4 @@
-"""Class and official part of each image, from the folders that it lies in."""
+"""Class and official part of each image, from the folders that it is in."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.core.text import listed
+from utils.data.class_order import ordered_classes
 from utils.data.raw import doubts
 from utils.data.raw.doubts import Doubt
 from utils.data.raw.folders import NONE, Folder, is_left_out, open_class, tree
@@ -19,7 +20,7 @@ _TRACK = re.compile(r"(?:\d{5}_)?(\d{5})_\d{5}\.\w+$")
 
 
 class Layout(NamedTuple):
-    """The images among some names, with what their names say."""
+    """The images among some names, with what their names mean."""
 
     names: list[str]
     labels: np.ndarray
@@ -43,7 +44,7 @@ def arrange(
     names : list of str
         Paths of images, with forward slashes.
     class_order : str, default="number"
-        See `ordered_classes`.
+        See `utils.data.class_order.ordered_classes`.
     leave_out : collection of str, default=()
         Names of folders that are left out, at any depth; `NONE` takes all others as they are.
 
@@ -83,7 +84,7 @@ class _Reading:
         self.placed: dict[str, tuple[str, str]] = {}
         """Part and class of an image."""
         self.inside: list[str] = []
-        """Folders of classes in which images lie in folders of their own."""
+        """Folders of classes in which images are in folders of their own."""
 
     def read(self, top: Folder) -> None:
         """Give each image its part and class, or a reason to be left out."""
@@ -219,7 +220,7 @@ class _Reading:
                 classes = found = set(opened.folders)
                 if self.doubting:
                     doubts.of_classes(opened.folders, self._inner)
-            if len(found) > 1 or found & classes:  # else all lie in one other folder: no labels
+            if len(found) > 1 or found & classes:  # else all are in one other folder: no labels
                 if strange := sorted(found - classes):
                     raise ValueError(
                         f"{part} images of class {strange[0]}, which the training images do not "
@@ -262,7 +263,7 @@ class _Reading:
                 self.inside.append(folder.path)
 
     def _take(self, folder: Folder, part: str, name: str) -> None:
-        """All images below a folder, but for masks and the like that lie beside others."""
+        """All images below a folder, but for masks and the like beside others."""
         own = folder.path.rpartition("/")[2]
         odd = (
             {*technical(folder.folders), *derived(folder.folders, own if folder.images else "")}
@@ -280,40 +281,6 @@ class _Reading:
 def _without(level: Folder, name: str) -> Folder:
     rest = {n: folder for n, folder in level.folders.items() if n != name}
     return Folder(level.path, level.images, rest)
-
-
-def ordered_classes(class_names: Iterable[str], class_order: str = "number") -> list[str]:
-    """Names of classes in the order of their numbers.
-
-    Parameters
-    ----------
-    class_names : iterable of str
-    class_order : str, default="number"
-        By "number", 2 comes before 10, and numbers before words. As "text", 10 comes before 2: so
-        Keras's and PyTorch's loaders of folders number classes. Else all names, separated by
-        commas.
-
-    Raises
-    ------
-    ValueError
-        If some other names are listed.
-    """
-    names = sorted(class_names, key=_number_first)
-    if class_order == "number":
-        return names
-    if class_order == "text":
-        return sorted(names)
-    given = [name.strip() for name in class_order.split(",")]
-    if sorted(given) != sorted(names):
-        raise ValueError(
-            f"class_order: got {class_order!r}, expected number, text, or each of the classes "
-            f"once: {','.join(names)}"
-        )
-    return given
-
-
-def _number_first(name: str) -> tuple[int, int, str]:
-    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
 
 def _tracks(names: list[str], labels: np.ndarray) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""What a name of a file or folder says: an image, a part of a data set, or no class at all."""
+"""What a name of a file or folder means: an image, a part of a data set, or no class at all."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def words(name: str) -> list[str]:
 
 
 class Part(NamedTuple):
-    """What a name says of the official part of a data set that it holds."""
+    """The official part of a data set that a name means."""
 
     part: str
     """ "train", "val", "test" or "" for none."""
@@ -195,7 +195,7 @@ def _is_technical(found: list[str]) -> bool:
 def derived(names: Iterable[str], beside: str = "") -> list[str]:
     """Those of some sibling folders that are named after another: ``cat masks`` beside ``cat``.
 
-    Or after the folder `beside`, in which they lie.
+    Or after the folder `beside`, in which they are.
     """
     of = {name: words(name) for name in names}
     plain = {tuple(found) for found in [*of.values(), words(beside)]}
@@ -207,7 +207,7 @@ def derived(names: Iterable[str], beside: str = "") -> list[str]:
 
 
 def is_image_word(name: str) -> bool:
-    """Whether a name says no more than that it holds images."""
+    """Whether a name means no more than that it holds images."""
     found = [word for word in words(name) if not word.isdecimal()]
     return bool(found) and _IMAGE_WORDS.issuperset(found)
 

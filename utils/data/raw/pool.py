@@ -44,7 +44,7 @@ def decode_all(
     broken : dict of int to Broken
         The images that could not be decoded, by number.
     notes : list of str
-        Which values were taken for white, where the files do not say.
+        Which values were taken for white, where the files do not define it.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def decode_all(
     """
     broken: dict[int, Broken] = {}
     stored: dict[int, Stored] = {}
-    missing, last, told = np.ones(len(into), bool), time.monotonic(), False
+    missing, last, reported = np.ones(len(into), bool), time.monotonic(), False
     for numbers, images, ranges, failures in _decoded(contents, shape, len(into), resize):
         into[numbers] = images
         stored |= zip(numbers, ranges, strict=True)
@@ -62,8 +62,8 @@ def decode_all(
         _not_too_many(broken, max_broken)
         if tell and time.monotonic() - last > 3:
             tell(f"{len(into) - missing.sum():,} of {len(into):,} images decoded")
-            last, told = time.monotonic(), True
-    if tell and told:
+            last, reported = time.monotonic(), True
+    if tell and reported:
         tell(f"{len(into):,} of {len(into):,} images decoded")
     for number in map(int, np.flatnonzero(missing)):
         broken[number] = _broken(name_of(number), "no longer there")

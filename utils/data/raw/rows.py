@@ -1,4 +1,4 @@
-"""Text to rows of cells, whatever separates them and however it is encoded."""
+"""From text to rows of cells, whatever separates them and however it is encoded."""
 
 from __future__ import annotations
 

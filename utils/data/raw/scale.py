@@ -1,4 +1,4 @@
-"""Which stored value is white: from the file where it says so, else from what a data set holds."""
+"""Which stored value is white: as its format defines, else from what a data set holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIXED = 0.05
 """From this share of such images on, images of several scales are mixed in a data set."""
 
 EXACT, DEEP, FLOAT, UPPER = "exact", "deep", "float", "upper"
-"""Kinds: the format says which value is white; whole numbers of more than 8 bits; floats; and
+"""Kinds: the format defines which value is white; whole numbers of more than 8 bits; floats; and
 16-bit colours, of which Pillow reads the upper 8 bits only."""
 
 
@@ -30,7 +30,7 @@ class Stored(NamedTuple):
     low: float
     high: float
     white: float = 0.0
-    """Where the format says which value is white, this value."""
+    """Where the format defines which value is white, this value."""
 
 
 class Scale(NamedTuple):
@@ -56,7 +56,7 @@ def over(images: Iterable[Stored]) -> dict[tuple[str, float], Stored]:
 
 
 def apply(scale: Scale, stored: Stored, pixels: np.ndarray) -> np.ndarray:
-    """Pixels in [0, 1] from those as stored, or in 0..1 already if `stored` says what is white."""
+    """Pixels in [0, 1] from those as stored, or in 0..1 already if `stored` defines white."""
     if scale.is_done(stored):
         return pixels
     pixels = pixels * np.float32(stored.white or 1) - np.float32(scale.black)

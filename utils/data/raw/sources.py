@@ -1,4 +1,4 @@
-"""Finding raw images: what the user names, what lies in the workspace, what can be downloaded."""
+"""Finding raw images: what the user names, what is in the workspace, what can be downloaded."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def locate(dataset: str, raw: str | Path, workspace: Workspace) -> Path | None:
     folder = workspace.raw(dataset)
     files = [folder.with_name(folder.name + suffix) for suffix in (".npz", *archives.SUFFIXES)]
     empty = folder.is_dir() and not any(folder.iterdir())
-    places = files if empty else [folder, *files]
-    return next((path for path in places if path.exists()), folder if empty else None)
+    candidates = files if empty else [folder, *files]
+    return next((path for path in candidates if path.exists()), folder if empty else None)
 
 
 def open_raw(path: Path, options: Options = Options()) -> Raw:  # noqa: B008

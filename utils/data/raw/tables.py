@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.core.text import listed
+from utils.data.class_order import ordered_classes
 from utils.data.raw.labels import Chosen, Columns, choose_labels, tells_parts
-from utils.data.raw.layout import Layout, ordered_classes
+from utils.data.raw.layout import Layout
 from utils.data.raw.names import IMAGE_SUFFIXES, part_of, words
 from utils.data.raw.rows import readings
 
@@ -46,7 +47,7 @@ def arrange_by_tables(
     names : list of str
         Paths of images.
     class_order : str
-        See `utils.data.raw.layout.ordered_classes`.
+        See `utils.data.class_order.ordered_classes`.
     label_column : str, default=""
         The column with the labels; empty: found.
 
@@ -95,7 +96,7 @@ def arrange_by_tables(
 
 
 def _labeled(found: list[Table], label_column: str) -> list[tuple[Table, Chosen]]:
-    """The tables with labels, and where they stand; those that are sure of it, if any are."""
+    """The tables with labels, and where they are; those that are sure of it, if any are."""
     chosen, errors = [], []
     for table in found:
         try:
@@ -186,13 +187,13 @@ def _read(name: str, rows: list[list[str]], index: Mapping[str, list[str]]) -> T
         if rank[i][0] == named and rank[i][1] >= 0.9 * most and images[i] != images[column]
     ]
     if len(alike) > 1:
-        said = [i for i in alike if _NAMES_IMAGES.intersection(words(names[i]))]
-        if len(said) != 1:
+        with_images = [i for i in alike if _NAMES_IMAGES.intersection(words(names[i]))]
+        if len(with_images) != 1:
             raise ValueError(
                 f"{name}: columns {listed(names[i] for i in alike)} name images, each of them "
                 "others in a row; keep one, or write the names with their suffix"
             )
-        (column,) = said
+        (column,) = with_images
     columns = {n: [row[i].strip() for row in rows[header:]] for i, n in enumerate(names)}
     return Table(name, columns, names[column], images[column][header:])
 
@@ -205,7 +206,7 @@ def _stem(name: str) -> str:
 
 
 def _table_part(name: str) -> str:
-    """The part that a table's name tells, or that of the folder that it lies in."""
+    """The part in a table's name, or in that of its folder."""
     return part_of(_stem(name)).part or _folder_part(name)
 
 

@@ -1,4 +1,4 @@
-"""What lies below a folder: files, without links that lead out, devices and what is hidden."""
+"""What is below a folder: files, without links that lead out, devices and what is hidden."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Listing(NamedTuple):
-    """What lies below a folder, relative to it."""
+    """What is below a folder, relative to it."""
 
     files: list[str]
     """Those that are not hidden."""

@@ -1,4 +1,4 @@
-"""Every curve measured, every test made, and what they recommend."""
+"""The analysis of a results table: every curve measured, every test made, the recommendation."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from utils.statistics.advice import recommend
+from utils.statistics.blocks import configuration_blocks, metric_blocks
 from utils.statistics.pairs import Pairs, compare_pairs
 from utils.statistics.ranking import Ranking, rank_tests
-from utils.statistics.recommendation import in_words
-from utils.statistics.significance import configuration_blocks, metric_blocks
+from utils.statistics.recommendation import recommendation_in_words
 from utils.statistics.summaries import summarise_runs
 
 
@@ -61,10 +61,12 @@ class Evidence:
         configuration = self.choice["configuration"]
         effects = self.pairs.metric_effects
         own = effects[effects["configuration"] == configuration]
-        return in_words(self.choice, self.metrics[configuration], self.of(configuration), own)
+        return recommendation_in_words(
+            self.choice, self.metrics[configuration], self.of(configuration), own
+        )
 
 
-def weigh(results: pd.DataFrame) -> Evidence:
+def analyse(results: pd.DataFrame) -> Evidence:
     """Measure, test and choose; the test inputs judge, validation inputs choose.
 
     Parameters

@@ -1,4 +1,4 @@
-"""All of the evidence as plain JSON: what ``recommendation.json`` holds."""
+"""What ``recommendation.json`` holds: the recommendation, the answers and every test."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from utils.statistics.analysis import Evidence
 from utils.statistics.answers import answers
-from utils.statistics.weighing import Evidence
 
 
-def as_record(evidence: Evidence) -> dict[str, Any]:
-    """All of it as plain JSON: numbers that are not known are null."""
+def as_json(evidence: Evidence) -> dict[str, Any]:
+    """All of the evidence as `json` can write it; numbers that are not known become None."""
     rankings = {f"metrics, configuration {c}": r for c, r in evidence.metrics.items()}
     rankings["configurations"] = evidence.configurations
     return _plain(

@@ -1,4 +1,4 @@
-"""What a fresh attack leaves of the gain: the share, its interval, and words for both."""
+"""Robustness: how much of the gain a fresh attack leaves, with its interval, and in words."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def announcement(table: pd.DataFrame) -> str:
     return f"mean accuracy on fixed inputs {fixed}, under a fresh attack {fresh}"
 
 
-def in_words(table: pd.DataFrame) -> str:
+def gain_left_in_words(table: pd.DataFrame) -> str:
     """A paragraph a data set and configuration: what a fresh attack leaves of the gain."""
     if table.empty:
         return "No network was attacked: step 4.2 has not run, or `keep_models` is none."
     parts = table.groupby(["dataset", "configuration"], sort=False)
     return "\n\n".join(
-        f"{name}, configuration {number}: {_in_words(part)}" for (name, number), part in parts
+        f"{name}, configuration {number}: {_paragraph(part)}" for (name, number), part in parts
     )
 
 
@@ -52,24 +52,24 @@ def _before_and_after(part: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return means.loc[False], means.loc[True]
 
 
-def _in_words(part: pd.DataFrame) -> str:
+def _paragraph(part: pd.DataFrame) -> str:
     before, after = _before_and_after(part)
     columns = ("accuracy_fixed", "accuracy_fixed_linf", "accuracy_fresh")
     whole, same, fresh = (f"from {before[c]:.3f} to {after[c]:.3f}" for c in columns)
     comparable = not np.isnan(before["accuracy_fixed_linf"])
     part_of_them = f", on those made within the same budget {same}" if comparable else ""
-    said = (
+    gains = (
         f"on the fixed inputs retraining takes accuracy {whole}{part_of_them}, under a fresh "
         f"attack {fresh} (means of the chosen networks). "
     )
     left = gain_left(part)
     if left.least_gain <= 0:
         where = "those within the budget" if comparable else "the fixed inputs"
-        return said + f"There is no gain beyond chance on {where} that a fresh attack could take."
+        return gains + f"There is no gain beyond chance on {where} that a fresh attack could take."
     means_of = part[part["metric"] != ORIGINAL].groupby("metric", sort=False)["accuracy_fresh"]
     best = means_of.mean()
     where = " within the budget" if comparable else ""
-    return said + (
+    return gains + (
         f"So {left.share:.0%} of the gain{where} is left (95 % interval {left.low:.0%} to "
         f"{left.high:.0%}, over images): {_verdict(left.low, left.high)} The highest under a "
         f"fresh attack is {best.max():.3f}, with {best.idxmax()}."
