@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.notebooks import make_job, write_template
@@ -66,3 +68,37 @@ def test_a_record_of_another_form_counts_as_none(tmp_path, damage):
     assert status(job).reason == "its report is missing or cut"  # nothing is wrong with the record
     write_json(job.file(".json"), {**record, **damage})
     assert status(job).reason == "has not run yet"
+
+
+def test_all_files_of_an_idx_data_set_count_if_one_is_named(tmp_path):
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"):
+        (tmp_path / name).write_bytes(b"old")
+    named = tmp_path / "train-images-idx3-ubyte"
+    job = make_job(tmp_path, "ok", "pass")
+    job = replace(job, parameters={"dataset": "mine", "raw": str(named)})
+    before = fingerprint(job)["inputs"]["raw"]
+    assert fingerprint(job)["inputs"]["raw"] == before
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(b"other")
+    assert fingerprint(job)["inputs"]["raw"] != before
+
+
+def test_files_of_the_run_are_not_trusted_to_be_those_of_a_variant(tmp_path):
+    job = make_job(tmp_path, "ok", "pass", outputs=["out"])
+    variant = job.workspace.variant("epochs-9")
+    varied = replace(job, workspace=variant, report=variant.reports("digits") / "ok")
+    variant.root.mkdir(parents=True)
+    (variant.root / "out").touch()  # as a job starts with what the run has made
+    write_record(varied, State.RUNNING)
+    assert not status(varied, "trust").up_to_date
+    write_record(varied, State.DONE)
+    assert status(varied, "trust").up_to_date
+
+
+def test_a_comparison_of_other_variants_is_not_trusted(tmp_path):
+    job = make_job(tmp_path, "ok", "pass", outputs=["out"])
+    job.workspace.root.mkdir()
+    (job.workspace.root / "out").touch()
+    job = replace(job, parameters={"variants": ["epochs-9"]})
+    for variants, trusted in ((["epochs-3"], False), (["epochs-9"], True)):
+        write_record(job, State.DONE, {"parameters": {"variants": variants}})
+        assert status(job, "trust").up_to_date == trusted

@@ -10,7 +10,7 @@ from tests.test_results import row
 from tests.test_templates import NOTEBOOKS, cells
 from utils.retraining.outcomes import pack
 from utils.retraining.results import results_table
-from utils.retraining.selection import RULE, chosen_point, chosen_points, near
+from utils.retraining.selection import RULE, choose, chosen_point, chosen_points, near
 from utils.retraining.store import Curve
 from utils.statistics import recommendation, summaries
 from utils.statistics.analysis import analyse
@@ -107,3 +107,19 @@ def test_all_pages_name_the_same_rule(page):
 def test_what_is_near(right, expected):
     best = {"val_right": pack([1] * 8 + [0] * 2)}
     assert near(pd.DataFrame({"val_right": [pack(right)]}), best).tolist() == [expected]
+
+
+def test_means_that_differ_by_the_rounding_of_sums_are_equal():
+    def points(metric, shares, right):
+        return [
+            {"dataset": "d", "configuration": 2, "metric": metric, "seed": seed, "share": share}
+            | {"val_accuracy": n / 200, "val_right": pack(np.arange(200) < n)}
+            for seed, (share, n) in enumerate(zip(shares, right, strict=True))
+        ]
+
+    assert (0.1 + 0.7) / 2 < (0.4 + 0.4) / 2  # of binary fractions
+    table = choose(
+        pd.DataFrame(points("a", (0.1, 0.7), (179, 181)) + points("b", (0.4,) * 2, (181,) * 2))
+    )
+    assert table["near"].all()
+    assert table.index[0] == (2, "b")  # as many inputs, and more accurate

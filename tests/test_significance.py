@@ -233,6 +233,19 @@ def test_wilcoxon_is_exact(differences):
     assert pairs_of(table, [("a", "b")])["p_holm"][0] == pytest.approx(expected)
 
 
+def test_differences_of_means_over_seeds_that_are_equal_are_ties():
+    """Thirds: their means differ in the last digits, whatever these are rounded to before."""
+    thirds = np.arange(1, 21).reshape(10, 2)
+    first = (1000 + thirds * [1, 2]) / 3000
+    second = first - np.array([[1, 3], [3, 1], [-1, -3], [2, 2], [4, 0]] * 2) / 6000
+    table = blocks(np.c_[first.ravel(), second.ravel()], ["a", "b"], seeds=2)
+    differences = np.array([2, 2, -2, 2, 2] * 2)
+    p = stats.wilcoxon(differences, zero_method="zsplit").pvalue
+    assert pairs_of(table, [("a", "b")])["p_holm"][0] == pytest.approx(p)
+    ranks = rank_one(blocks(np.c_[first.ravel(), first.ravel()[::-1][::-1] + 1e-17], seeds=2)).ranks
+    assert ranks.tolist() == [1.5, 1.5]
+
+
 def test_pairs_with_too_few_blocks_are_not_tested():
     values = np.c_[np.arange(5.0) + 1, np.arange(5.0)]
     found = pairs_of(blocks(values, ["a", "b"]), [("a", "b")]).iloc[0]

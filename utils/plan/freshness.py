@@ -15,6 +15,7 @@ from utils.core.code import NO_NUMBERS, code_hash
 from utils.core.code import fingerprint as code_fingerprint
 from utils.core.files import sha256
 from utils.core.paths import Workspace
+from utils.data.raw.arrays import idx_files
 from utils.data.raw.sources import locate
 from utils.data.raw.walking import walk
 from utils.machine.provenance import numerical_versions
@@ -60,9 +61,9 @@ def status(job: Job, rule: str = "content", reread: bool = False) -> Status:
     """
     if rule == "force":
         return Status(False, "--force")
-    if rule == "trust" and all(job.workspace.expand([pattern]) for pattern in job.outputs):
-        return Status(True, UP_TO_DATE)
     record = read_record(job.file(".json"))
+    if rule == "trust" and _has_made(job, record):
+        return Status(True, UP_TO_DATE)
     if job.original and (record is None or record["state"] == State.NOT_RUN):
         now = status(job.original, "content", reread)  # from which it starts
         return Status(False, AS_VARIED) if now.up_to_date else now
@@ -89,6 +90,19 @@ def status(job: Job, rule: str = "content", reread: bool = False) -> Status:
     if not (_ends_with(job.file(".ipynb"), b"}") and _ends_with(job.file(".html"), b"</html>")):
         return Status(False, "its report is missing or cut")
     return Status(True, UP_TO_DATE)
+
+
+def _has_made(job: Job, record: Mapping[str, Any] | None) -> bool:
+    """Whether a job's outputs are there, and not those of the run that it varies or compares.
+
+    A variant starts with the files of its run; a comparison may be one of other variants.
+    """
+    if job.original and not (record and record["state"] == State.DONE):
+        return False
+    variants = job.parameters.get("variants")
+    if variants and record and record["parameters"].get("variants") != variants:
+        return False
+    return all(job.workspace.expand([pattern]) for pattern in job.outputs)
 
 
 def states_of(jobs: Iterable[Job], rule: str) -> dict[str, str]:
@@ -157,6 +171,8 @@ def _own_files(job: Job, known: Mapping[str, dict]) -> dict[str, dict]:
     found = {}
     if "raw" in job.parameters:
         path = locate(job.dataset, job.parameters["raw"], job.workspace)
+        if path and idx_files([path.name]):  # of several files, of which one was named
+            path = path.parent
         if path and path.is_file():
             found["raw"] = _file_hash(path, known.get("raw"))
         elif path and path.is_dir():

@@ -36,7 +36,8 @@ CURVE = ["dataset", "configuration", "metric", "seed"]
 PAIR = ["configuration", "metric"]
 RULE = "the fewest inputs within one standard error of the highest accuracy on validation"
 """How one of several curves is recommended, in words."""
-ROUNDING = 1e-9  # sums of binary fractions
+DIGITS = 9
+"""Decimals that count: means that differ by the rounding of their sums alone are equal."""
 
 
 def chosen_point(rows: Iterable[Mapping]) -> int:
@@ -104,7 +105,9 @@ def near(rows: pd.DataFrame, best: Mapping) -> np.ndarray:
     ndarray of shape (n,), dtype=bool
     """
     found = [paired(best["val_right"], outcomes) for outcomes in rows["val_right"]]
-    return np.array([below <= np.sqrt(square) + ROUNDING for below, square in found], dtype=bool)
+    return np.array(
+        [below <= np.sqrt(square) + 10.0**-DIGITS for below, square in found], dtype=bool
+    )
 
 
 def complete(points: pd.DataFrame) -> pd.DataFrame:
@@ -146,13 +149,13 @@ def choose(points: pd.DataFrame) -> pd.DataFrame:
             "runs: expected a configuration and metric run on every data set with every seed"
         )
     grouped = points.set_index(["dataset", "seed"]).groupby(PAIR)
-    table = grouped[["share", "val_accuracy"]].mean()
+    table = grouped[["share", "val_accuracy"]].mean().round(DIGITS)
     table = table.sort_values(["val_accuracy", "share"], ascending=[False, True], kind="stable")
     outcomes = {pair: part["val_right"] for pair, part in grouped}
     best = outcomes[table.index[0]]
     table["below"] = table["val_accuracy"].iloc[0] - table["val_accuracy"]
     table["error"] = [_error(best, outcomes[pair]) for pair in table.index]
-    table["near"] = table["below"] <= table["error"] + ROUNDING
+    table["near"] = table["below"] <= table["error"] + 10.0**-DIGITS
     order = ["near", "share", "val_accuracy"]
     return table.sort_values(order, ascending=[False, True, False], kind="stable")
 

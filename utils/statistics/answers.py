@@ -11,7 +11,7 @@ from scipy import stats
 from utils.retraining.selection import PAIR, complete
 from utils.statistics.advice import unbeaten
 from utils.statistics.analysis import Evidence
-from utils.statistics.blocks import configuration_blocks
+from utils.statistics.blocks import DIGITS, configuration_blocks
 from utils.statistics.ranking import Ranking
 from utils.statistics.significance import ALPHA
 from utils.statistics.wording import (
@@ -101,9 +101,10 @@ def _configuration(evidence: Evidence) -> dict[str, str]:
     else:
         best = means.index[0]
         numbers = ", ".join(f"{c}: {value:.3f}" for c, value in means.items())
+        tied = (means.round(DIGITS) == means.max().round(DIGITS)).sum() > 1
+        first = "No configuration" if tied else configuration_name(best).capitalize()
         answer = (
-            f"{configuration_name(best).capitalize()} is the most accurate at the chosen point, "
-            f"mean over the metrics ({numbers})."
+            f"{first} is the most accurate at the chosen point, mean over the metrics ({numbers})."
         )
         own = pairs[(pairs["first"] == best) | (pairs["second"] == best)]
         if own["p_holm"].isna().any():
@@ -121,7 +122,9 @@ def _configuration(evidence: Evidence) -> dict[str, str]:
             )
         if ranking.tested:
             answer += " " + _ranking_in_words(ranking, lambda c: f"configuration {c}")
-        if 2 in means.index:
+        if tied:
+            verdict = "cannot tell: several are equally accurate"
+        elif 2 in means.index:
             word = "agrees" if best == 2 else "does not agree"
             rivals = own if best == 2 else own[(own["first"] == 2) | (own["second"] == 2)]
             verdict = _verdict(word, bool((rivals["p_holm"] < ALPHA).all()))

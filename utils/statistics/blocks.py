@@ -17,8 +17,9 @@ import pandas as pd
 
 from utils.statistics.summaries import mean_interval
 
-DIGITS = 12
-"""Decimals that count: accuracies that differ by rounding alone are ties."""
+DIGITS = 10
+"""Decimals that count: numbers that differ by rounding alone are ties. To be rounded once, as what
+is compared: means of rounded numbers, and their differences, may differ in the last one again."""
 
 
 def metric_blocks(runs: pd.DataFrame, configuration: int, quantity: str = "area") -> pd.DataFrame:

@@ -122,14 +122,14 @@ def _signed_rank(table: pd.DataFrame, pairs: Sequence[tuple], family: int) -> pd
     needed = needed_for_pairs(family) if pairs else 0
     rows = []
     for first, second in pairs:
-        runs = table[[first, second]].dropna().round(DIGITS)
+        runs = table[[first, second]].dropna()
         blocks, words = choose_blocks(runs)
         differences = (blocks[first] - blocks[second]).round(DIGITS)
         mean, half_width = mean_interval(differences)
         p = np.nan
         if len(blocks) >= needed:
             p = stats.wilcoxon(differences, zero_method="zsplit").pvalue
-        sets = runs.groupby(level="dataset", sort=False)
+        sets = runs.round(DIGITS).groupby(level="dataset", sort=False)
         a12 = [vargha_delaney(part[first], part[second]) for _, part in sets]
         rows.append(
             {

@@ -120,14 +120,12 @@ def rank_tests(tables: Mapping[Hashable, pd.DataFrame]) -> dict[Hashable, Rankin
         the share of the orders that chance can give whose statistic is as large: of all of them,
         or of 9,999 drawn with a fixed seed where there are more.
     """
-    clean = {
-        name: table.dropna(axis=1, how="all").dropna().round(DIGITS)
-        for name, table in tables.items()
-    }
+    clean = {name: table.dropna(axis=1, how="all").dropna() for name, table in tables.items()}
     family = sum(table.shape[1] >= 3 for table in clean.values())
     blocks, found = {}, {}
     for name, table in clean.items():
-        blocks[name], words = choose_blocks(table)
+        means, words = choose_blocks(table)
+        blocks[name] = means.round(DIGITS)
         k, n = table.shape[1], len(blocks[name])
         ordered = blocks[name].rank(axis=1, ascending=False).mean().sort_values(kind="stable")
         found[name] = Ranking(ordered, words, n, needed_for_ranking(k, family) if k >= 3 else 0)
