@@ -7,7 +7,8 @@ import logging
 import socket
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from utils.machine.meter import count_gpus
 from utils.runner import environment, forkserver, worker
 from utils.runner.dask_defaults import use_defaults
 from utils.runner.lock import Lock, Refused
-from utils.runner.worker import Runner, Site, refusal_of
+from utils.runner.worker import Runner, Site
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -34,6 +35,9 @@ REMIND_SECONDS = 300
 """So often it is said that the run still waits for a worker."""
 GIVE_UP_SECONDS = 3600
 """A run whose workers are all gone ends after so long."""
+ANSWER_SECONDS = 30
+"""When a run begins, its workers have so long to answer whether they are fit."""
+LOST = "the scheduler is gone; what is finished is kept, the same command goes on from there"
 OTHER = "what answers there is no Dask scheduler, or one that wants tls://"
 
 
@@ -65,6 +69,15 @@ class Cluster:
     jobs: int = 1
     scheduler: str = ""
     gpus_per_job: int = 0
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Say it if the scheduler dies, is closed or falls silent while it is asked."""
+    try:
+        yield
+    except (OSError, CancelledError) as error:  # of which Dask's own errors are some
+        raise ClusterLost(LOST) from error
 
 
 def reach(scheduler: str) -> None:
@@ -162,6 +175,7 @@ def site_of(lock: Lock) -> Site:
     )
 
 
+@asking()
 def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]) -> Workers:
     """Make the workers ready for the run.
 
@@ -191,7 +205,8 @@ def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str],
             raise ClusterError(f"{where}: {name} has Python {theirs}, expected {ours}")
     client.register_plugin(runner, name=runner.name)
     workers = Workers(client, cluster, runner.name, say)
-    most = max((gpus_of(about) for about in workers.fit().values()), default=0)
+    fit = workers.first()
+    most = max(map(gpus_of, fit.values()), default=0)
     if most < cluster.gpus_per_job:
         raise ClusterError(
             f"--gpus-per-job {cluster.gpus_per_job}: no worker offers more than {most:g}; "
@@ -220,7 +235,7 @@ def dashboard(client: Client, cluster: Cluster) -> str:
 
 
 class Workers:
-    """The workers of a cluster that are fit for a run; those that join are asked whether they are.
+    """The workers of a cluster that are fit for a run; those that join say whether they are.
 
     A line tells (`say`) which worker is not used and why, and that none is left; at last that ends
     the run.
@@ -230,57 +245,84 @@ class Workers:
         self, client: Client, cluster: Cluster, run_id: str, say: Callable[[str], None]
     ) -> None:
         self.client, self.cluster, self.run_id, self.say = client, cluster, run_id, say
-        self._refused: dict[str, str] = {}  # why, or an empty string, by the worker's address
-        self._begun = False
+        self._refused: set[str] = set()
         self._alone_since: float | None = None
         self._said = 0.0
 
-    def fit(self) -> dict[str, Mapping]:
-        """What the scheduler knows of each that is there and fit, by its address.
+    def _answers(self) -> dict[str, Mapping | None]:
+        """What each worker that is there says of this run, by address; None if nothing yet.
+
+        See `utils.runner.worker.Runner`.
+        """
+        self._there = self.client.scheduler_info(n_workers=-1)["workers"]
+        if not self.cluster.scheduler:  # in this process
+            return dict.fromkeys(self._there, {"refusal": "", "begun": []})
+        return {a: about["metrics"].get(self.run_id) for a, about in self._there.items()}
+
+    def first(self) -> dict[str, Mapping]:
+        """As `fit`, when the run begins: once all have answered, or had time to.
 
         Raises
         ------
         ClusterError
-            If no worker is fit when the run begins.
+            If none is fit.
+        """
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while None in (answers := self._answers()).values() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if not any(answer and not answer["refusal"] for answer in answers.values()):
+            address, answer = min(answers.items(), key=lambda item: item[1] is None)
+            why = answer["refusal"] if answer else "does not answer"
+            where = f"--scheduler {self.cluster.scheduler}"
+            raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
+        return self.fit()
+
+    @asking()
+    def fit(self) -> dict[str, Mapping]:
+        """What the scheduler knows of each that is there and fit, by its address.
+
+        Its item ``begun`` holds the keys of the jobs that it is running, as of some seconds ago.
+        """
+        answers = self._answers()
+        if self.client.status != "running":
+            return {}  # it is the scheduler that is gone
+        self._refused &= answers.keys()  # another worker may come to an address that is free again
+        for address, answer in answers.items():
+            if answer and answer["refusal"] and address not in self._refused:
+                self._refused.add(address)
+                self.say(f"Worker {address} is not used: it {answer['refusal']}")
+        return {
+            address: {**self._there[address], "begun": answer["begun"]}
+            for address, answer in answers.items()
+            if answer and not answer["refusal"]
+        }
+
+    def judge(self, used: Iterable[str]) -> None:
+        """Wait for workers, some time, while those that are there can do nothing for this run.
+
+        Parameters
+        ----------
+        used : iterable of str
+            Addresses of those that run its jobs.
+
+        Raises
+        ------
         ClusterLost
             If there has been none for `GIVE_UP_SECONDS`.
         """
-        workers = self.client.scheduler_info(n_workers=-1)["workers"]
-        if self.client.status != "running":
-            return {}  # it is the scheduler that is gone
-        # Another worker may come to an address that is free again.
-        self._refused = {a: why for a, why in self._refused.items() if a in workers}
-        if new := [address for address in workers if address not in self._refused]:
-            self._meet(new)
-        found = {a: about for a, about in workers.items() if self._refused.get(a) == ""}
-        self._judge(found, time.monotonic())
-        return found
-
-    def _meet(self, new: list[str]) -> None:
-        """Ask workers whether they are fit; one that is not ready yet is asked again."""
-        answers = self.client.run(refusal_of, self.run_id, workers=new, on_error="ignore")
-        known = {address: why for address, why in answers.items() if why is not None}
-        if known and all(known.values()) and not self._begun:
-            address, why = next(iter(known.items()))
-            where = f"--scheduler {self.cluster.scheduler}"
-            raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
-        self._begun = self._begun or bool(known)
-        self._refused |= known
-        for address, why in known.items():
-            if why:
-                self.say(f"Worker {address} is not used: it {why}")
-
-    def _judge(self, found: Mapping[str, Mapping], now: float) -> None:
-        if found:
-            if self._alone_since is not None:
-                self.say(f"A worker is there again ({min(found)}); the run goes on.")
-            self._alone_since = None
+        now, needed = time.monotonic(), self.cluster.gpus_per_job
+        used = sorted(used)
+        if used or self.client.status != "running":
+            if self._alone_since is not None and used:
+                self.say(f"A worker is there again ({used[0]}); the run goes on.")
+                self._alone_since = None
         elif self._alone_since is None:
             self._alone_since = self._said = now
+            gpus = f" --resources GPU={needed}" if needed else ""
             self.say(
                 "No worker is left: nothing runs until one joins (dask worker "
-                f"{self.cluster.scheduler}). The run waits for {GIVE_UP_SECONDS // 60} minutes; "
-                "Ctrl-C stops it."
+                f"{self.cluster.scheduler}{gpus}). The run waits for {GIVE_UP_SECONDS // 60} "
+                "minutes; Ctrl-C stops it."
             )
         elif now - self._alone_since >= GIVE_UP_SECONDS:
             raise ClusterLost(

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from distributed.comm import CommClosedError
-
 from utils.core.files import no_room
 from utils.plan.jobs import Job
 from utils.plan.records import (
@@ -21,10 +19,10 @@ from utils.plan.records import (
     write_record,
 )
 from utils.reports.pages import Links
-from utils.runner.cluster import Cluster, ClusterLost, admit, connect, site_of
+from utils.runner.cluster import Cluster, admit, connect, site_of
 from utils.runner.execution import last_words
 from utils.runner.lock import Lock
-from utils.runner.placement import LOST, Placement
+from utils.runner.placement import Placement
 from utils.runner.worker import Ended, Runner, Task
 
 POLL_SECONDS, CLUSTER_POLL_SECONDS = 0.25, 2.0
@@ -95,9 +93,8 @@ def run(
                 on_poll(outcomes, {job.name: last_words(job) for job in running})
                 if len(outcomes) == len(jobs):
                     return outcomes
+                workers.judge({job.where for job in placement.tries.values()})
                 placement.wait(CLUSTER_POLL_SECONDS if cluster.scheduler else POLL_SECONDS)
-        except CommClosedError as error:
-            raise ClusterLost(LOST) from error
         finally:
             with suppress(Exception):  # the scheduler may be gone
                 client.unregister_worker_plugin(runner.name)  # which stops what is running
