@@ -182,8 +182,8 @@ def test_a_run_without_workers_says_so_and_goes_on_with_the_next(tmp_path, dask)
 
 
 def test_a_run_whose_workers_stay_away_ends(tmp_path, dask, monkeypatch):
-    monkeypatch.setattr(cluster, "REMIND_SECONDS", 1)
-    monkeypatch.setattr(cluster, "GIVE_UP_SECONDS", 5)
+    monkeypatch.setattr(placement, "REMIND_SECONDS", 1)
+    monkeypatch.setattr(placement, "GIVE_UP_SECONDS", 5)
     dask.worker("a")
     mark = tmp_path / "pid"
     job = make_job(tmp_path, "job", LONG.format(mark=str(mark)))
@@ -204,16 +204,16 @@ def test_a_worker_that_is_not_fit_is_none():
     scenes = iter(["ab", "b", "b", "", "c", ""])
 
     def answer(address):
-        return {
-            "metrics": {"run": {"refusal": "is another" if address == "b" else "", "begun": []}}
-        }
+        says = {"refusal": "is another" if address == "b" else "", "begun": []}
+        return {"metrics": {"run": says}, "status": "running", "nthreads": 1, "resources": {}}
 
     client = SimpleNamespace(
         status="running",
         scheduler_info=lambda n_workers: {"workers": {a: answer(a) for a in next(scenes)}},
     )
     said = []
-    workers = cluster.Workers(client, Cluster(scheduler="tcp://h:1"), "run", said.append)
+    here = Cluster(scheduler="tcp://h:1")
+    workers = placement.Placement(client, here, "run", 1, said.append)
 
     def fit():
         found = workers.fit()
@@ -343,8 +343,8 @@ def test_a_job_that_waits_behind_another_run_moves_to_a_worker_that_is_free(
 
 
 def test_a_run_that_waits_for_gpus_says_so_and_ends(tmp_path, dask, monkeypatch):
-    monkeypatch.setattr(cluster, "REMIND_SECONDS", 1)
-    monkeypatch.setattr(cluster, "GIVE_UP_SECONDS", 5)
+    monkeypatch.setattr(placement, "REMIND_SECONDS", 1)
+    monkeypatch.setattr(placement, "GIVE_UP_SECONDS", 5)
     dask.worker("plain")
     dask.worker("gpu", "--resources", "GPU=1")
     mark = tmp_path / "pid"

@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 
 REACH_SECONDS = 8
 """A scheduler that has not answered after so long is taken for none."""
-REMIND_SECONDS = 300
-"""So often it is said that the run still waits for a worker."""
-GIVE_UP_SECONDS = 3600
-"""A run whose workers are all gone ends after so long."""
 ANSWER_SECONDS = 30
 """When a run begins, its workers have so long to answer whether they are fit."""
 LOST = "the scheduler is gone; what is finished is kept, the same command goes on from there"
@@ -91,7 +87,6 @@ def reach(scheduler: str) -> None:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
     where, address = f"--scheduler {scheduler}", _address(scheduler)
     try:
-        use_defaults(own_cluster=True)
         if address.startswith(("tcp", "tls")):
             host_and_port = get_address_host_port(address, strict=True)
             socket.create_connection(host_and_port, timeout=REACH_SECONDS / 2).close()
@@ -176,7 +171,7 @@ def site_of(lock: Lock) -> Site:
 
 
 @asking()
-def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]) -> Workers:
+def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]) -> None:
     """Make the workers ready for the run.
 
     Raises
@@ -189,13 +184,7 @@ def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str],
         say(f"Dashboard: {link}")
     if not client.scheduler_info()["workers"]:
         say("The scheduler has no workers yet; waiting for the first (Ctrl-C stops).")
-    began = time.monotonic()
-    while not client.scheduler_info()["workers"]:
-        try:
-            client.wait_for_workers(1, timeout=REMIND_SECONDS)
-        except TimeoutError:
-            waited = (time.monotonic() - began) / 60
-            say(f"No worker has come for {waited:.0f} minutes; still waiting (Ctrl-C stops).")
+        client.wait_for_workers(1)
     about = client.get_versions()
     ours = about["client"]["host"]["python"]
     others = {f"worker {address}": facts for address, facts in about["workers"].items()}
@@ -204,20 +193,46 @@ def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str],
         if theirs.split(".")[:2] != ours.split(".")[:2]:  # the code we send needs the same
             raise ClusterError(f"{where}: {name} has Python {theirs}, expected {ours}")
     client.register_plugin(runner, name=runner.name)
-    workers = Workers(client, cluster, runner.name, say)
-    fit = workers.first()
-    most = max(map(gpus_of, fit.values()), default=0)
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while not all((found := answers(client, cluster, runner.name)).values()):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    fit = [address for address, answer in found.items() if answer.get("refusal") == ""]
+    if not fit:
+        address, answer = max(found.items(), key=lambda item: len(item[1]))  # one that answers
+        why = answer.get("refusal", "does not answer")
+        raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
+    most = max(found[address]["gpus"] for address in fit)
     if most < cluster.gpus_per_job:
         raise ClusterError(
             f"--gpus-per-job {cluster.gpus_per_job}: no worker offers more than {most:g}; "
             "start workers with --resources GPU=<number>"
         )
-    return workers
 
 
-def gpus_of(about: Mapping) -> float:
-    """How many GPUs a worker offers."""
-    return about["resources"].get("GPU", 0)
+def answers(client: Client, cluster: Cluster, run_id: str) -> dict[str, dict]:
+    """What each worker that is there says of a run, by address; empty if it has said nothing yet.
+
+    Returns
+    -------
+    dict
+        ``refusal`` and ``begun`` as in `utils.runner.worker.Runner`, as of some seconds ago, and
+        what the scheduler knows: ``running``, ``threads`` and ``gpus``.
+    """
+    found = {}
+    for address, about in client.scheduler_info(n_workers=-1)["workers"].items():
+        # The worker of this machine alone is this very process.
+        own = {} if cluster.scheduler else {"refusal": "", "begun": []}
+        if answer := about["metrics"].get(run_id, own):
+            answer = {
+                **answer,
+                "running": about["status"] == "running",
+                "threads": about["nthreads"],
+                "gpus": about["resources"].get("GPU", 0),
+            }
+        found[address] = answer
+    return found
 
 
 def dashboard(client: Client, cluster: Cluster) -> str:
@@ -232,105 +247,3 @@ def dashboard(client: Client, cluster: Cluster) -> str:
     with suppress(OSError, ValueError), direct.open(link, timeout=3) as answer:
         return link if answer.status == 200 else ""
     return ""
-
-
-class Workers:
-    """The workers of a cluster that are fit for a run; those that join say whether they are.
-
-    A line tells (`say`) which worker is not used and why, and that none is left; at last that ends
-    the run.
-    """
-
-    def __init__(
-        self, client: Client, cluster: Cluster, run_id: str, say: Callable[[str], None]
-    ) -> None:
-        self.client, self.cluster, self.run_id, self.say = client, cluster, run_id, say
-        self._refused: set[str] = set()
-        self._alone_since: float | None = None
-        self._said = 0.0
-
-    def _answers(self) -> dict[str, Mapping | None]:
-        """What each worker that is there says of this run, by address; None if nothing yet.
-
-        See `utils.runner.worker.Runner`.
-        """
-        self._there = self.client.scheduler_info(n_workers=-1)["workers"]
-        if not self.cluster.scheduler:  # in this process
-            return dict.fromkeys(self._there, {"refusal": "", "begun": []})
-        return {a: about["metrics"].get(self.run_id) for a, about in self._there.items()}
-
-    def first(self) -> dict[str, Mapping]:
-        """As `fit`, when the run begins: once all have answered, or had time to.
-
-        Raises
-        ------
-        ClusterError
-            If none is fit.
-        """
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while None in (answers := self._answers()).values() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        if not any(answer and not answer["refusal"] for answer in answers.values()):
-            address, answer = min(answers.items(), key=lambda item: item[1] is None)
-            why = answer["refusal"] if answer else "does not answer"
-            where = f"--scheduler {self.cluster.scheduler}"
-            raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
-        return self.fit()
-
-    @asking()
-    def fit(self) -> dict[str, Mapping]:
-        """What the scheduler knows of each that is there and fit, by its address.
-
-        Its item ``begun`` holds the keys of the jobs that it is running, as of some seconds ago.
-        """
-        answers = self._answers()
-        if self.client.status != "running":
-            return {}  # it is the scheduler that is gone
-        self._refused &= answers.keys()  # another worker may come to an address that is free again
-        for address, answer in answers.items():
-            if answer and answer["refusal"] and address not in self._refused:
-                self._refused.add(address)
-                self.say(f"Worker {address} is not used: it {answer['refusal']}")
-        return {
-            address: {**self._there[address], "begun": answer["begun"]}
-            for address, answer in answers.items()
-            if answer and not answer["refusal"]
-        }
-
-    def judge(self, used: Iterable[str]) -> None:
-        """Wait for workers, some time, while those that are there can do nothing for this run.
-
-        Parameters
-        ----------
-        used : iterable of str
-            Addresses of those that run its jobs.
-
-        Raises
-        ------
-        ClusterLost
-            If there has been none for `GIVE_UP_SECONDS`.
-        """
-        now, needed = time.monotonic(), self.cluster.gpus_per_job
-        used = sorted(used)
-        if used or self.client.status != "running":
-            if self._alone_since is not None and used:
-                self.say(f"A worker is there again ({used[0]}); the run goes on.")
-                self._alone_since = None
-        elif self._alone_since is None:
-            self._alone_since = self._said = now
-            gpus = f" --resources GPU={needed}" if needed else ""
-            self.say(
-                "No worker is left: nothing runs until one joins (dask worker "
-                f"{self.cluster.scheduler}{gpus}). The run waits for {GIVE_UP_SECONDS // 60} "
-                "minutes; Ctrl-C stops it."
-            )
-        elif now - self._alone_since >= GIVE_UP_SECONDS:
-            raise ClusterLost(
-                f"--scheduler {self.cluster.scheduler}: no worker has been left for "
-                f"{(now - self._alone_since) / 60:.0f} minutes; what is finished is kept, start "
-                "workers and the same command goes on from there"
-            )
-        elif now - self._said >= REMIND_SECONDS:
-            self._said = now
-            waited = (now - self._alone_since) / 60
-            self.say(f"No worker for {waited:.0f} minutes; still waiting (Ctrl-C stops).")

@@ -133,9 +133,8 @@ class Runner(WorkerPlugin):
         seen = os.environ.get("CUDA_VISIBLE_DEVICES")
         n_gpus = int(worker.state.total_resources.get("GPU", 0))
         self._gpus = seen.split(",") if seen else [str(number) for number in range(n_gpus)]
-        self._taken: dict[str, str] = vars(worker).setdefault(
-            "gpus_taken", {}
-        )  # by jobs of any run
+        # By the jobs of all runs: which of them has a GPU.
+        self._taken: dict[str, str] = vars(worker).setdefault("gpus_taken", {})
         self.refusal = self.site.refusal()
         worker.metrics[self.name] = lambda _: {
             "refusal": self.refusal,
@@ -150,7 +149,7 @@ class Runner(WorkerPlugin):
     def transition(self, key: object, start: str, finish: str, **kwargs: object) -> None:
         """Called by Dask when the state of any task changes."""
         if start == "executing" and finish in ("released", "cancelled"):
-            with self._lock:  # nobody waits for it any more: `run_all.py` has died
+            with self._lock:  # `run_all.py` has died, or takes the job elsewhere
                 self._dropped.add(key)
                 process = self._running.pop(key, None)
             if process:
@@ -226,21 +225,18 @@ class Runner(WorkerPlugin):
 
     def _spawn(self, task: Task, environment: dict) -> subprocess.Popen:
         """A new process."""
-        with open(task.report + ".log", "ab") as log:  # to append, as the notebook's own text is
-            process = subprocess.Popen(
+        with tempfile.TemporaryFile() as message, open(task.report + ".log", "ab") as log:
+            message.write(task.message)
+            message.seek(0)
+            return subprocess.Popen(
                 [sys.executable, "-m", "utils.runner.execution"],
-                stdin=subprocess.PIPE,
+                stdin=message,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.site.root,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for run_all.py, which then stops its jobs
             )
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):
-            process.stdin.write(task.message)
-            process.stdin.close()
-        return process
 
 
 def run_task(name: str, task: Task) -> Ended:
