@@ -69,10 +69,14 @@ class Cluster:
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Say it if the scheduler dies, is closed or falls silent while it is asked."""
+    """Say it if the scheduler dies, is closed or falls silent while it is asked.
+
+    Nothing else may happen meanwhile: that the disk is full, or that the terminal has gone, is an
+    OSError, too.
+    """
     try:
         yield
-    except (OSError, CancelledError) as error:  # of which Dask's own errors are some
+    except (OSError, CancelledError) as error:
         raise ClusterLost(LOST) from error
 
 
@@ -170,7 +174,6 @@ def site_of(lock: Lock) -> Site:
     )
 
 
-@asking()
 def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]) -> None:
     """Make the workers ready for the run.
 
@@ -182,25 +185,28 @@ def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str],
     where = f"--scheduler {cluster.scheduler}"
     if link := dashboard(client, cluster):
         say(f"Dashboard: {link}")
-    if not client.scheduler_info()["workers"]:
+    if not answers(client, cluster, runner.name):
         say("The scheduler has no workers yet; waiting for the first (Ctrl-C stops).")
+    with asking():
         client.wait_for_workers(1)
-    about = client.get_versions()
+        about = client.get_versions()
     ours = about["client"]["host"]["python"]
     others = {f"worker {address}": facts for address, facts in about["workers"].items()}
     for name, facts in {"the scheduler": about["scheduler"], **others}.items():
         theirs = facts["host"]["python"]
         if theirs.split(".")[:2] != ours.split(".")[:2]:  # the code we send needs the same
             raise ClusterError(f"{where}: {name} has Python {theirs}, expected {ours}")
-    client.register_plugin(runner, name=runner.name)
+    with asking():
+        client.register_plugin(runner, name=runner.name)
     deadline = time.monotonic() + ANSWER_SECONDS
-    while not all((found := answers(client, cluster, runner.name)).values()):
+    while not (found := answers(client, cluster, runner.name)) or not all(found.values()):
         if time.monotonic() > deadline:
             break
         time.sleep(0.1)
     fit = [address for address, answer in found.items() if answer.get("refusal") == ""]
     if not fit:
-        address, answer = max(found.items(), key=lambda item: len(item[1]))  # one that answers
+        answered = [item for item in found.items() if item[1]]
+        address, answer = (answered or [*found.items(), ("none", {})])[0]
         why = answer.get("refusal", "does not answer")
         raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
     most = max(found[address]["gpus"] for address in fit)
@@ -211,6 +217,7 @@ def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str],
         )
 
 
+@asking()
 def answers(client: Client, cluster: Cluster, run_id: str) -> dict[str, dict]:
     """What each worker that is there says of a run, by address; empty if it has said nothing yet.
 
@@ -235,6 +242,7 @@ def answers(client: Client, cluster: Cluster, run_id: str) -> dict[str, dict]:
     return found
 
 
+@asking()
 def dashboard(client: Client, cluster: Cluster) -> str:
     """The address of the scheduler's dashboard, if it opens from here, else an empty string."""
     services = client.scheduler_info(n_workers=0)["services"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, NamedTuple
 
-from utils.runner.cluster import Cluster, ClusterLost, answers, asking
+from utils.runner.cluster import LOST, Cluster, ClusterLost, answers, asking
 from utils.runner.worker import Ended, Task, run_task
 
 if TYPE_CHECKING:
@@ -93,7 +93,6 @@ class Placement:
                 self.say(f"Worker {address} is not used: it {answer['refusal']}")
         return {a: answer for a, answer in found.items() if answer.get("refusal") == ""}
 
-    @asking()
     def ended(self) -> dict[str, Ended | Exception]:
         """What came of the jobs that have ended; those whose worker is lost are to be started."""
         found: dict[str, Ended | Exception] = {}
@@ -102,8 +101,8 @@ class Placement:
             if future.done():
                 try:
                     found[name] = future.result(timeout=FETCH_SECONDS)
-                except CancelledError:  # the scheduler is gone
-                    raise
+                except CancelledError:
+                    raise ClusterLost(LOST) from None
                 except TimeoutError:  # the worker went before its answer was fetched
                     pass
                 except Exception as error:
@@ -117,6 +116,7 @@ class Placement:
                 self.tries.pop(name).future.release()
         return found
 
+    @asking()
     def _could_move(self, name: str) -> bool:
         """Whether a job has not begun, though a worker that could run it does nothing."""
         future, where, gpus, since = self.tries[name]
