@@ -120,11 +120,13 @@ class Placement:
     def _could_move(self, name: str) -> bool:
         """Whether a job has not begun, though a worker that could run it does nothing."""
         future, where, gpus, since = self.tries[name]
-        begun = len(self._there) < 2 or future.key in self._there[where]["begun"]
-        if begun or time.monotonic() - since < MOVE_SECONDS:
+        alone = self._there.keys() <= {where}
+        if alone or where not in self._there or time.monotonic() - since < MOVE_SECONDS:
+            return False
+        if future.key in self._there[where]["begun"]:
             return False
         other = self.room(gpus)
-        return other is not None and not self.client.processing([other])[other]
+        return other is not None and not self.client.processing().get(other)
 
     @asking()
     def room(self, gpus: int) -> str | None:
