@@ -125,7 +125,7 @@ class Runner(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         """Called by Dask on each worker, when the run begins or the worker joins."""
         self._lock = threading.Lock()  # so that no job starts while the others are being stopped
-        self._running: dict[str, subprocess.Popen | Forked] = {}
+        self._running: dict[object, subprocess.Popen | Forked] = {}
         self._dropped: set[object] = set()
         self._stopped = False
         self._server: ForkServer | None = None
