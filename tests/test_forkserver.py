@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pickle
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing import Pipe
 from types import SimpleNamespace
 
@@ -148,7 +150,8 @@ def test_a_job_that_is_taken_back_ends_though_it_has_no_process_yet(tmp_path, mo
 
     runner = worker.Runner("run", SimpleNamespace(refusal=lambda: "", root=ROOT), network=False)
     resources = SimpleNamespace(total_resources={})
-    runner.setup(SimpleNamespace(state=resources, metrics={}))
+    heartbeat = partial(asyncio.sleep, 0)
+    asyncio.run(runner.setup(SimpleNamespace(state=resources, metrics={}, heartbeat=heartbeat)))
     task = worker.Task(MESSAGE, str(tmp_path / "job"), {}, network=False)
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     with ThreadPoolExecutor() as pool:

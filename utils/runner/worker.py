@@ -122,7 +122,7 @@ class Runner(WorkerPlugin):
     def __init__(self, name: str, site: Site, network: bool) -> None:
         self.name, self.site, self.network = name, site, network
 
-    def setup(self, worker: Worker) -> None:
+    async def setup(self, worker: Worker) -> None:
         """Called by Dask on each worker, when the run begins or the worker joins."""
         self._lock = threading.Lock()  # so that no job starts while the others are being stopped
         self._running: dict[object, subprocess.Popen | Forked] = {}
@@ -140,6 +140,7 @@ class Runner(WorkerPlugin):
             "refusal": self.refusal,
             "begun": list(self._running),
         }
+        await worker.heartbeat()  # so that this is known at once
 
     def teardown(self, worker: Worker) -> None:
         """Called by Dask when the run ends, or the worker does."""
