@@ -42,14 +42,14 @@ def main() -> int:
         return 0
     try:
         everything, jobs, lines = request(options)
-    except ValueError as error:
-        return refuse(error)
-    try:
         if options.scheduler and not options.plan:
-            use_defaults()
+            use_defaults(own_cluster=True)
             from utils.runner.cluster import reach
 
             reach(options.scheduler)
+    except (ValueError, Refused) as error:
+        return refuse(error)
+    try:
         for line in lines:  # they may come with a stranger's workspace
             print(readable(line, 2000), flush=True)
         if options.plan:

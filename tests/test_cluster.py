@@ -23,7 +23,7 @@ from utils.core.files import read_json
 from utils.core.paths import Workspace
 from utils.plan.freshness import status
 from utils.retraining.results import COST, read_results
-from utils.runner import cluster
+from utils.runner import cluster, placement
 from utils.runner.cluster import Cluster, ClusterError, ClusterLost
 from utils.runner.worker import Site, code_of
 
@@ -182,8 +182,8 @@ def test_a_run_without_workers_says_so_and_goes_on_with_the_next(tmp_path, dask)
 
 
 def test_a_run_whose_workers_stay_away_ends(tmp_path, dask, monkeypatch):
-    monkeypatch.setattr(cluster, "REMIND_SECONDS", 1)
-    monkeypatch.setattr(cluster, "GIVE_UP_SECONDS", 5)
+    monkeypatch.setattr(placement, "REMIND_SECONDS", 1)
+    monkeypatch.setattr(placement, "GIVE_UP_SECONDS", 5)
     dask.worker("a")
     mark = tmp_path / "pid"
     job = make_job(tmp_path, "job", LONG.format(mark=str(mark)))
@@ -202,22 +202,31 @@ def test_a_run_whose_workers_stay_away_ends(tmp_path, dask, monkeypatch):
 def test_a_worker_that_is_not_fit_is_none():
     """Of three that come and go; against a scheduler that is played."""
     scenes = iter(["ab", "b", "b", "", "c", ""])
+
+    def answer(address):
+        says = {"refusal": "is another" if address == "b" else "", "begun": []}
+        return {"metrics": {"run": says}, "status": "running", "nthreads": 1, "resources": {}}
+
     client = SimpleNamespace(
         status="running",
-        scheduler_info=lambda n_workers: {"workers": {address: {} for address in next(scenes)}},
-        run=lambda function, run_id, workers, on_error: {
-            address: "is another" if address == "b" else "" for address in workers
-        },
+        scheduler_info=lambda n_workers: {"workers": {a: answer(a) for a in next(scenes)}},
     )
     said = []
-    workers = cluster.Workers(client, Cluster(scheduler="tcp://h:1"), "run", said.append)
-    assert [set(workers.fit()) for _ in range(3)] == [{"a"}, set(), set()]
+    here = Cluster(scheduler="tcp://h:1")
+    workers = placement.Placement(client, here, "run", 1, said.append)
+
+    def fit():
+        found = workers.fit()
+        workers.judge(found)  # as if each ran a job
+        return set(found)
+
+    assert [fit() for _ in range(3)] == [{"a"}, set(), set()]
     assert said.pop(0) == "Worker b is not used: it is another"
     assert len(said) == 1 and "dask worker tcp://h:1" in said[0] and "60 minutes" in said[0]
-    assert [set(workers.fit()) for _ in range(2)] == [set(), {"c"}]
+    assert [fit() for _ in range(2)] == [set(), {"c"}]
     assert said[1:] == ["A worker is there again (c); the run goes on."]
     client.status = "connecting"  # to the scheduler, which says itself that it is gone
-    assert set(workers.fit()) == set() and len(said) == 2
+    assert fit() == set() and len(said) == 2
 
 
 @pytest.mark.parametrize("rule", ["content", "force"])
@@ -300,6 +309,89 @@ def test_jobs_have_gpus_to_themselves(tmp_path, dask):
     pair = make_job(tmp_path, "pair", cell, network=True)
     run_jobs(pair, cluster=Cluster(scheduler=dask.address, gpus_per_job=2))
     assert printed(pair) == ["0,1"]
+
+
+def test_a_job_that_waits_behind_another_run_moves_to_a_worker_that_is_free(
+    tmp_path, dask, monkeypatch
+):
+    monkeypatch.setattr(placement, "MOVE_SECONDS", 2)
+    for name in ("a", "b"):
+        dask.worker(name, "--resources", "GPU=1")
+    job = make_job(tmp_path, "job", "print('done')", network=True)
+    free = {}
+    with Client(dask.address, set_as_default=False) as client:
+        for address in client.scheduler_info(n_workers=-1)["workers"]:  # held by somebody else
+            free[address] = tmp_path / f"free-{len(free)}"
+            client.submit(
+                lambda path: [time.sleep(0.1) for _ in iter(lambda: os.path.exists(path), True)],
+                str(free[address]),
+                workers=[address],
+                resources={"GPU": 1},
+                pure=False,
+            ).add_done_callback(lambda _: None)
+
+        def end_the_other(outcomes, running):
+            busy = client.processing()
+            if all(busy.values()) and max(map(len, busy.values())) > 1:
+                free[min(busy, key=lambda address: len(busy[address]))].touch()
+
+        outcomes = run_jobs(
+            job, cluster=Cluster(scheduler=dask.address, gpus_per_job=1), on_poll=end_the_other
+        )
+        assert outcomes[job.name].state == "done"
+        assert sum(path.exists() for path in free.values()) == 1  # one is held to this moment
+
+
+def test_a_run_that_waits_for_gpus_says_so_and_ends(tmp_path, dask, monkeypatch):
+    monkeypatch.setattr(placement, "REMIND_SECONDS", 1)
+    monkeypatch.setattr(placement, "GIVE_UP_SECONDS", 5)
+    dask.worker("plain")
+    dask.worker("gpu", "--resources", "GPU=1")
+    mark = tmp_path / "pid"
+    job = make_job(tmp_path, "job", LONG.format(mark=str(mark)), network=True)
+    other = make_job(tmp_path, "other", "print('needs none')", needs=[job.name])
+    said = []
+
+    def kill(outcomes, running):
+        if "gpu" in dask.processes and kernel_of(mark):
+            dask.kill("gpu")
+            del dask.processes["gpu"]
+
+    with pytest.raises(ClusterLost, match=r"no worker has been left for .* the same command goes"):
+        here = Cluster(scheduler=dask.address, gpus_per_job=1)
+        run_jobs(job, other, cluster=here, on_poll=kill, say=said.append)
+    (line,) = [line for line in said if line.startswith("No worker is left")]
+    assert "--resources GPU=1" in line
+    assert status(job).reason == "was interrupted"
+
+
+def test_runs_on_one_worker_have_different_gpus(tmp_path, dask):
+    dask.worker("a", "--nthreads", "2", "--resources", "GPU=2")
+    cell = MEET.format(folder=str(tmp_path))
+    jobs = [make_job(tmp_path / name, "job", cell, network=True) for name in ("one", "two")]
+    with ThreadPoolExecutor() as pool:
+        here = Cluster(scheduler=dask.address, gpus_per_job=1)
+        list(pool.map(lambda job: run_jobs(job, cluster=here), jobs))
+    assert sorted(printed(job) for job in jobs) == [["0"], ["1"]]
+
+
+@pytest.mark.parametrize("question", ["scheduler_info", "processing", "register_plugin"])
+def test_a_scheduler_that_dies_while_it_is_asked_is_said(tmp_path, dask, monkeypatch, question):
+    dask.worker("a")
+    dask.worker("b")
+    job = make_job(tmp_path, "job", "print('hello')")
+    ask = getattr(Client, question)
+
+    def asked(client, *arguments, **options):
+        if "scheduler" in dask.processes:
+            dask.kill("scheduler")
+            del dask.processes["scheduler"]
+        return ask(client, *arguments, **options)
+
+    monkeypatch.setattr(Client, question, asked)
+    with pytest.raises(ClusterLost, match="the same command goes on from there") as lost:
+        run_jobs(job, cluster=Cluster(scheduler=dask.address))
+    assert lost.value.code == 1
 
 
 def test_a_worker_of_another_version_is_refused(tmp_path, dask):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pickle
@@ -10,7 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing import Pipe
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -133,6 +137,32 @@ def test_ctrl_c_does_not_wait_for_the_server(tmp_path):
     assert not job.file(".ipynb").exists()
     run_jobs(job)
     assert stopped - began < (time.monotonic() - stopped) / 2
+
+
+def test_a_job_that_is_taken_back_ends_though_it_has_no_process_yet(tmp_path, monkeypatch):
+    ours, theirs = Pipe()
+    monkeypatch.setattr(worker, "ForkServer", lambda *_: SimpleNamespace(alive=True, start=fork))
+    begun = threading.Event()
+
+    def fork(*arguments):
+        begun.set()
+        return forkserver.Forked(ours)
+
+    runner = worker.Runner("run", SimpleNamespace(refusal=lambda: "", root=ROOT), network=False)
+    resources = SimpleNamespace(total_resources={})
+    heartbeat = partial(asyncio.sleep, 0)
+    asyncio.run(runner.setup(SimpleNamespace(state=resources, metrics={}, heartbeat=heartbeat)))
+    task = worker.Task(MESSAGE, str(tmp_path / "job"), {}, network=False)
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(runner.run, "key", task)
+        begun.wait(10)
+        runner.transition("key", "executing", "cancelled")
+        theirs.send(process.pid)  # the server has imported what it needs
+        process.wait(10)  # it has been killed
+        theirs.send(-signal.SIGKILL)
+        assert ended.result(10).code is None
+    assert runner.run("key", task).code is None  # nor is it started in the ordinary way
 
 
 def test_a_process_with_threads_is_not_forked():

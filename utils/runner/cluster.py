@@ -7,7 +7,8 @@ import logging
 import socket
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from utils.machine.meter import count_gpus
 from utils.runner import environment, forkserver, worker
 from utils.runner.dask_defaults import use_defaults
 from utils.runner.lock import Lock, Refused
-from utils.runner.worker import Runner, Site, refusal_of
+from utils.runner.worker import Runner, Site
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -30,10 +31,9 @@ if TYPE_CHECKING:
 
 REACH_SECONDS = 8
 """A scheduler that has not answered after so long is taken for none."""
-REMIND_SECONDS = 300
-"""So often it is said that the run still waits for a worker."""
-GIVE_UP_SECONDS = 3600
-"""A run whose workers are all gone ends after so long."""
+ANSWER_SECONDS = 30
+"""When a run begins, its workers have so long to answer whether they are fit."""
+LOST = "the scheduler is gone; what is finished is kept, the same command goes on from there"
 OTHER = "what answers there is no Dask scheduler, or one that wants tls://"
 
 
@@ -67,6 +67,19 @@ class Cluster:
     gpus_per_job: int = 0
 
 
+@contextmanager
+def asking() -> Iterator[None]:
+    """Say it if the scheduler dies, is closed or falls silent while it is asked.
+
+    Nothing else may happen meanwhile: that the disk is full, or that the terminal has gone, is an
+    OSError, too.
+    """
+    try:
+        yield
+    except (OSError, CancelledError) as error:
+        raise ClusterLost(LOST) from error
+
+
 def reach(scheduler: str) -> None:
     """Ask who is at an address; a `Client` would take half a minute to give up, or not do so.
 
@@ -78,7 +91,6 @@ def reach(scheduler: str) -> None:
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say what matters
     where, address = f"--scheduler {scheduler}", _address(scheduler)
     try:
-        use_defaults(own_cluster=True)
         if address.startswith(("tcp", "tls")):
             host_and_port = get_address_host_port(address, strict=True)
             socket.create_connection(host_and_port, timeout=REACH_SECONDS / 2).close()
@@ -162,7 +174,7 @@ def site_of(lock: Lock) -> Site:
     )
 
 
-def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]) -> Workers:
+def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str], None]) -> None:
     """Make the workers ready for the run.
 
     Raises
@@ -173,38 +185,64 @@ def admit(client: Client, runner: Runner, cluster: Cluster, say: Callable[[str],
     where = f"--scheduler {cluster.scheduler}"
     if link := dashboard(client, cluster):
         say(f"Dashboard: {link}")
-    if not client.scheduler_info()["workers"]:
+    if not answers(client, cluster, runner.name):
         say("The scheduler has no workers yet; waiting for the first (Ctrl-C stops).")
-    began = time.monotonic()
-    while not client.scheduler_info()["workers"]:
-        try:
-            client.wait_for_workers(1, timeout=REMIND_SECONDS)
-        except TimeoutError:
-            waited = (time.monotonic() - began) / 60
-            say(f"No worker has come for {waited:.0f} minutes; still waiting (Ctrl-C stops).")
-    about = client.get_versions()
+    with asking():
+        client.wait_for_workers(1)
+        about = client.get_versions()
     ours = about["client"]["host"]["python"]
     others = {f"worker {address}": facts for address, facts in about["workers"].items()}
     for name, facts in {"the scheduler": about["scheduler"], **others}.items():
         theirs = facts["host"]["python"]
         if theirs.split(".")[:2] != ours.split(".")[:2]:  # the code we send needs the same
             raise ClusterError(f"{where}: {name} has Python {theirs}, expected {ours}")
-    client.register_plugin(runner, name=runner.name)
-    workers = Workers(client, cluster, runner.name, say)
-    most = max((gpus_of(about) for about in workers.fit().values()), default=0)
+    with asking():
+        client.register_plugin(runner, name=runner.name)
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while not (found := answers(client, cluster, runner.name)) or not all(found.values()):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    fit = [address for address, answer in found.items() if answer.get("refusal") == ""]
+    if not fit:
+        answered = [item for item in found.items() if item[1]]
+        address, answer = (answered or [*found.items(), ("none", {})])[0]
+        why = answer.get("refusal", "does not answer")
+        raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
+    most = max(found[address]["gpus"] for address in fit)
     if most < cluster.gpus_per_job:
         raise ClusterError(
             f"--gpus-per-job {cluster.gpus_per_job}: no worker offers more than {most:g}; "
             "start workers with --resources GPU=<number>"
         )
-    return workers
 
 
-def gpus_of(about: Mapping) -> float:
-    """How many GPUs a worker offers."""
-    return about["resources"].get("GPU", 0)
+@asking()
+def answers(client: Client, cluster: Cluster, run_id: str) -> dict[str, dict]:
+    """What each worker that is there says of a run, by address; empty if it has said nothing yet.
+
+    Returns
+    -------
+    dict
+        ``refusal`` and ``begun`` as in `utils.runner.worker.Runner`, as of some seconds ago, and
+        what the scheduler knows: ``running``, ``threads`` and ``gpus``.
+    """
+    found = {}
+    for address, about in client.scheduler_info(n_workers=-1)["workers"].items():
+        # The worker of this machine alone is this very process.
+        own = {} if cluster.scheduler else {"refusal": "", "begun": []}
+        if answer := about["metrics"].get(run_id, own):
+            answer = {
+                **answer,
+                "running": about["status"] == "running",
+                "threads": about["nthreads"],
+                "gpus": about["resources"].get("GPU", 0),
+            }
+        found[address] = answer
+    return found
 
 
+@asking()
 def dashboard(client: Client, cluster: Cluster) -> str:
     """The address of the scheduler's dashboard, if it opens from here, else an empty string."""
     services = client.scheduler_info(n_workers=0)["services"]
@@ -217,78 +255,3 @@ def dashboard(client: Client, cluster: Cluster) -> str:
     with suppress(OSError, ValueError), direct.open(link, timeout=3) as answer:
         return link if answer.status == 200 else ""
     return ""
-
-
-class Workers:
-    """The workers of a cluster that are fit for a run; those that join are asked whether they are.
-
-    A line tells (`say`) which worker is not used and why, and that none is left; at last that ends
-    the run.
-    """
-
-    def __init__(
-        self, client: Client, cluster: Cluster, run_id: str, say: Callable[[str], None]
-    ) -> None:
-        self.client, self.cluster, self.run_id, self.say = client, cluster, run_id, say
-        self._refused: dict[str, str] = {}  # why, or an empty string, by the worker's address
-        self._begun = False
-        self._alone_since: float | None = None
-        self._said = 0.0
-
-    def fit(self) -> dict[str, Mapping]:
-        """What the scheduler knows of each that is there and fit, by its address.
-
-        Raises
-        ------
-        ClusterError
-            If no worker is fit when the run begins.
-        ClusterLost
-            If there has been none for `GIVE_UP_SECONDS`.
-        """
-        workers = self.client.scheduler_info(n_workers=-1)["workers"]
-        if self.client.status != "running":
-            return {}  # it is the scheduler that is gone
-        # Another worker may come to an address that is free again.
-        self._refused = {a: why for a, why in self._refused.items() if a in workers}
-        if new := [address for address in workers if address not in self._refused]:
-            self._meet(new)
-        found = {a: about for a, about in workers.items() if self._refused.get(a) == ""}
-        self._judge(found, time.monotonic())
-        return found
-
-    def _meet(self, new: list[str]) -> None:
-        """Ask workers whether they are fit; one that is not ready yet is asked again."""
-        answers = self.client.run(refusal_of, self.run_id, workers=new, on_error="ignore")
-        known = {address: why for address, why in answers.items() if why is not None}
-        if known and all(known.values()) and not self._begun:
-            address, why = next(iter(known.items()))
-            where = f"--scheduler {self.cluster.scheduler}"
-            raise ClusterError(f"{where}: no worker is fit for it: {address} {why}")
-        self._begun = self._begun or bool(known)
-        self._refused |= known
-        for address, why in known.items():
-            if why:
-                self.say(f"Worker {address} is not used: it {why}")
-
-    def _judge(self, found: Mapping[str, Mapping], now: float) -> None:
-        if found:
-            if self._alone_since is not None:
-                self.say(f"A worker is there again ({min(found)}); the run goes on.")
-            self._alone_since = None
-        elif self._alone_since is None:
-            self._alone_since = self._said = now
-            self.say(
-                "No worker is left: nothing runs until one joins (dask worker "
-                f"{self.cluster.scheduler}). The run waits for {GIVE_UP_SECONDS // 60} minutes; "
-                "Ctrl-C stops it."
-            )
-        elif now - self._alone_since >= GIVE_UP_SECONDS:
-            raise ClusterLost(
-                f"--scheduler {self.cluster.scheduler}: no worker has been left for "
-                f"{(now - self._alone_since) / 60:.0f} minutes; what is finished is kept, start "
-                "workers and the same command goes on from there"
-            )
-        elif now - self._said >= REMIND_SECONDS:
-            self._said = now
-            waited = (now - self._alone_since) / 60
-            self.say(f"No worker for {waited:.0f} minutes; still waiting (Ctrl-C stops).")

@@ -1,9 +1,8 @@
 """What runs and their jobs take from the environment; all other settings are the project's own.
 
 A variable of the user's or the site's that is not on the list does not reach them, and neither do
-configuration files in the home or of the machine: those that libraries look for are replaced by the
-ones in ``utils/runner/settings``, or by empty folders. This module is also sent to Dask workers,
-and so imports nothing but the standard library.
+configuration files in the home or of the machine: libraries look for them where there are none.
+This module is also sent to Dask workers, and so imports nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-SETTINGS = Path(__file__).resolve().parent / "settings"
 
 TAKEN = frozenset({
     # who and where; what the terminal can show
@@ -43,10 +40,12 @@ TAKEN_PREFIXES = ("LC_", "KAGGLE", "DASK_DISTRIBUTED__COMM__TLS__")
 OWN = {
     "PYTHONUTF8": "1",
     "PYTHONHASHSEED": "0",
-    "KERAS_HOME": str(SETTINGS),
+    "KERAS_HOME": os.devnull,  # where nothing can be, so that Keras writes no file either
     "KERAS_BACKEND": "tensorflow",
     "MATPLOTLIBRC": os.devnull,
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "JUPYTER_PREFER_ENV_PATH": "1",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # or the first job takes all of a GPU's memory
 }
 """Variables that every process of a run has."""
 

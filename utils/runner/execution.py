@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from utils.core.files import atomic, read_json, share
+from utils.core.files import atomic, share
 from utils.core.progress import PROGRESS_MARK
 from utils.machine.provenance import facts, now
 from utils.plan.freshness import fingerprint, hashes, status
@@ -51,14 +51,14 @@ def execute(job: Job, links: Links, run_id: str, kernel: ForkedKernel | None = N
     record = write_record(job, State.RUNNING, begun)
     country = str(job.parameters.get("country", "ESP"))
     with measure(country, memory_of="children") as usage:  # of the kernel, not of papermill
-        error = _run_template(job, kernel)
+        error, says = _run_template(job, kernel)
     record |= {"ended": now(), "resources": vars(usage)}
     record["outputs"] = hashes(job.workspace, job.outputs)
     missing = [p for p in job.outputs if not job.workspace.expand([p])]
     if not error and missing:
         error = {"cell": None, "section": "", "error": f"did not write {', '.join(missing)}"}
     export_html(job, links, record)
-    record |= {"error": error, "says": "" if error else _main_number(job)}
+    record |= {"error": error, "says": "" if error else says}
     return write_record(job, State.FAILED if error else State.DONE, record)
 
 
@@ -89,8 +89,8 @@ def start_as_original(job: Job, links: Links) -> bool:
     return True
 
 
-def _run_template(job: Job, kernel: ForkedKernel | None) -> dict | None:
-    """Run the notebook; return what went wrong, if anything did."""
+def _run_template(job: Job, kernel: ForkedKernel | None) -> tuple[dict | None, str]:
+    """Run the notebook; return what went wrong, if anything did, and its last line of progress."""
     import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -122,7 +122,9 @@ def _run_template(job: Job, kernel: ForkedKernel | None) -> dict | None:
             error["section"] = _section_of_error(notebook)
         _tidy(notebook, job)
         nbformat.write(notebook, copy)
-    return error
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    printed = [output["text"] for output in outputs if output["output_type"] == "stream"]
+    return error, _progress_in("\n".join(printed))
 
 
 def _tidy(notebook: Mapping, job: Job) -> None:
@@ -147,18 +149,6 @@ def _section_of_error(notebook: Mapping) -> str:
         elif any(o["output_type"] == "error" for o in cell["outputs"]):
             break
     return heading
-
-
-def _main_number(job: Job) -> str:
-    """The last line of progress in the executed copy."""
-    notebook = read_json(job.file(".ipynb"))
-    texts = [
-        "".join(output["text"])
-        for cell in notebook["cells"]
-        for output in cell.get("outputs", [])
-        if output["output_type"] == "stream"
-    ]
-    return _progress_in("\n".join(texts))
 
 
 def _progress_in(text: str) -> str:

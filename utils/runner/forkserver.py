@@ -50,11 +50,8 @@ NETWORK = ("tensorflow", "keras")
 ENERGY = ("codecarbon", "codecarbon.core.util:detect_cpu_model")
 """What measures energy; the function looks up the processor's name, which takes a second."""
 
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
-    "KERAS_BACKEND": "tensorflow", "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-}  # fmt: skip
-"""What libraries read while they are imported. A job's own number of threads is set after."""
+_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Libraries read it while they are imported. A job's own number of threads is set after."""
 
 _POLL_SECONDS = 0.05
 _IDLE_SECONDS = 600
@@ -124,7 +121,7 @@ class ForkServer:
                 stderr=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 cwd=ROOT,
-                env={"TF_CPP_MIN_LOG_LEVEL": "3", **(environment or os.environ), **_ENVIRONMENT},
+                env={"TF_CPP_MIN_LOG_LEVEL": "3", **(environment or os.environ), **_THREADS},
                 start_new_session=True,  # Ctrl-C is not for it
             )
 

@@ -11,18 +11,9 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 
-from utils.core.paths import ROOT
-
 # Text that libraries write past Python, as TensorFlow's C++ does, is left to the process's own
 # stderr, which is the job's log, instead of being captured into the notebook.
 ARGUMENTS = ("--IPKernelApp.capture_fd_output=False", "--HistoryManager.enabled=False")
-
-
-_START = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from utils.runner.own_kernel import launch; launch()"
-)
-"""Finds the project wherever the kernel is started."""
 
 
 class ForkedKernel(psutil.Process):
@@ -48,7 +39,7 @@ class ForkedKernel(psutil.Process):
 
 def kernel_manager(kernel: ForkedKernel | None) -> type[AsyncKernelManager]:
     """A kernel manager that runs this interpreter: in the process of `kernel`, or in a new one."""
-    launcher = [sys.executable, "-c", _START, str(ROOT)]
+    launcher = [sys.executable, "-m", "utils.runner.own_kernel"]  # a job's process runs in the root
 
     class ForkedProvisioner(LocalProvisioner):
         async def launch_kernel(self, cmd: list[str], **_: object) -> dict:

@@ -17,7 +17,6 @@ class OwnKernel(IPKernelApp):
         """Run no start-up files."""
 
 
-def launch() -> None:
-    """Become a kernel with the process's arguments."""
+if __name__ == "__main__":
     sys.argv[0] = "ipykernel_launcher"  # as in a kernel that was forked
     OwnKernel.launch_instance()

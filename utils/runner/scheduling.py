@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from distributed.comm import CommClosedError
-
 from utils.core.files import no_room
 from utils.plan.jobs import Job
 from utils.plan.records import (
@@ -21,10 +19,10 @@ from utils.plan.records import (
     write_record,
 )
 from utils.reports.pages import Links
-from utils.runner.cluster import Cluster, ClusterLost, admit, connect, site_of
+from utils.runner.cluster import Cluster, admit, connect, site_of
 from utils.runner.execution import last_words
 from utils.runner.lock import Lock
-from utils.runner.placement import LOST, Placement
+from utils.runner.placement import Placement
 from utils.runner.worker import Ended, Runner, Task
 
 POLL_SECONDS, CLUSTER_POLL_SECONDS = 0.25, 2.0
@@ -74,8 +72,9 @@ def run(
     with connect(cluster) as client:
         runner = Runner(run_id, site_of(lock), any(job.step.network for job in jobs))
         try:
-            workers = admit(client, runner, cluster, say)
-            placement = Placement(client, workers, threads if cluster.scheduler else 1)
+            admit(client, runner, cluster, say)
+            threads = threads if cluster.scheduler else 1
+            placement = Placement(client, cluster, run_id, threads, say)
             while True:
                 for name, ended in placement.ended().items():
                     outcomes[name] = _outcome(known[name], ended, run_id)
@@ -95,9 +94,8 @@ def run(
                 on_poll(outcomes, {job.name: last_words(job) for job in running})
                 if len(outcomes) == len(jobs):
                     return outcomes
+                placement.judge({job.where for job in placement.tries.values()})
                 placement.wait(CLUSTER_POLL_SECONDS if cluster.scheduler else POLL_SECONDS)
-        except CommClosedError as error:
-            raise ClusterLost(LOST) from error
         finally:
             with suppress(Exception):  # the scheduler may be gone
                 client.unregister_worker_plugin(runner.name)  # which stops what is running
@@ -142,16 +140,8 @@ def _record(job: Job, state: State, content: Mapping[str, Any] | None = None) ->
 def _task(job: Job, links: Links, run_id: str, rule: str, gpus: int) -> Task:
     """The job as a worker needs it."""
     message = pickle.dumps((job, links, run_id, rule))
-    return Task(message, str(job.report), _environment(job), job.step.network, gpus)
-
-
-def _environment(job: Job) -> dict[str, str]:
-    """Numerical libraries use as many threads as the job declares, so results don't vary."""
-    threads = str(job.parameters.get("threads", 1))
+    # Numerical libraries use as many threads as the job declares, so results don't vary.
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return {
-        **dict.fromkeys(names, threads),
-        "PYTHONUNBUFFERED": "1",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # whatever the user's is
-        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # or the first job takes all of a GPU's memory
-    }
+    environment = dict.fromkeys(names, str(job.parameters.get("threads", 1)))
+    environment["PYTHONUNBUFFERED"] = "1"
+    return Task(message, str(job.report), environment, job.step.network, gpus)

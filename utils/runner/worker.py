@@ -107,6 +107,9 @@ class Runner(WorkerPlugin):
     `transition`, the jobs of a run that was killed would go on for hours: it tells its workers
     nothing, but Dask drops its tasks.
 
+    The scheduler learns with each heartbeat, as a metric of the run's name, whether the worker is
+    fit and which jobs have begun: a worker that hangs keeps nobody waiting for its answer.
+
     Parameters
     ----------
     name : str
@@ -119,33 +122,46 @@ class Runner(WorkerPlugin):
     def __init__(self, name: str, site: Site, network: bool) -> None:
         self.name, self.site, self.network = name, site, network
 
-    def setup(self, worker: Worker) -> None:
+    async def setup(self, worker: Worker) -> None:
         """Called by Dask on each worker, when the run begins or the worker joins."""
         self._lock = threading.Lock()  # so that no job starts while the others are being stopped
-        self._running: dict[str, subprocess.Popen | Forked] = {}
+        self._running: dict[object, subprocess.Popen | Forked] = {}
+        self._dropped: set[object] = set()
         self._stopped = False
         self._server: ForkServer | None = None
         self._settings = tempfile.mkdtemp(prefix="guided-retraining-")  # in which there are none
         seen = os.environ.get("CUDA_VISIBLE_DEVICES")
         n_gpus = int(worker.state.total_resources.get("GPU", 0))
         self._gpus = seen.split(",") if seen else [str(number) for number in range(n_gpus)]
+        # By the jobs of all runs: which of them has a GPU.
+        self._taken: dict[str, str] = vars(worker).setdefault("gpus_taken", {})
         self.refusal = self.site.refusal()
+        worker.metrics[self.name] = lambda _: {
+            "refusal": self.refusal,
+            "begun": list(self._running),
+        }
+        await worker.heartbeat()  # so that this is known at once
 
     def teardown(self, worker: Worker) -> None:
         """Called by Dask when the run ends, or the worker does."""
+        worker.metrics.pop(self.name, None)
         self.stop()
 
     def transition(self, key: object, start: str, finish: str, **kwargs: object) -> None:
         """Called by Dask when the state of any task changes."""
-        if start == "executing" and finish in ("released", "cancelled") and key in self._running:
-            self.stop()  # nobody waits for it any more: `run_all.py` has died
+        if start == "executing" and finish in ("released", "cancelled"):
+            with self._lock:  # `run_all.py` has died, or takes the job elsewhere
+                self._dropped.add(key)
+                process = self._running.pop(key, None)
+            if process:
+                _kill(process)
 
     def run(self, key: str, task: Task) -> Ended:
         """Run a job and wait for it."""
         if self.refusal:  # it took the address of one that was fit a moment ago
             raise RuntimeError(f"its worker {self.refusal}")
         begin = time.monotonic()
-        with self._gpus_for(task) as environment:
+        with self._gpus_for(key, task) as environment:
             try:
                 code = self._run(key, task, environment, self._fork)
             except OSError:  # it can't be forked, or the fork server died, and the process with it
@@ -168,28 +184,34 @@ class Runner(WorkerPlugin):
         shutil.rmtree(self._settings, ignore_errors=True)
 
     @contextmanager
-    def _gpus_for(self, task: Task) -> Iterator[dict[str, str]]:
+    def _gpus_for(self, key: str, task: Task) -> Iterator[dict[str, str]]:
         """The job's environment, with GPUs that no other job of this worker has meanwhile."""
-        with self._lock:
-            if len(self._gpus) < task.gpus:
-                raise RuntimeError(f"needs {task.gpus} GPUs, free are {' '.join(self._gpus)}")
-            gpus, self._gpus = self._gpus[: task.gpus], self._gpus[task.gpus :]
-        own = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if task.gpus else {}
+        gpus: list[str] = []
         try:
+            for gpu in self._gpus:  # `setdefault` decides between runs, which have no common lock
+                if len(gpus) < task.gpus and self._taken.setdefault(gpu, key) == key:
+                    gpus.append(gpu)
+            if len(gpus) < task.gpus:
+                raise RuntimeError(f"needs {task.gpus} GPUs, free are {' '.join(gpus) or 'none'}")
+            own = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if task.gpus else {}
             known = cleaned(os.environ) | empty_folders(self._settings)
             yield {**known, **task.environment, **own}
         finally:
-            with self._lock:
-                self._gpus += gpus
+            for gpu in gpus:
+                del self._taken[gpu]
 
     def _run(self, key: str, task: Task, environment: dict, start: Callable) -> int | None:
         """Exit code of the job's process once it has ended; None if jobs are being stopped."""
         with self._lock:
-            if self._stopped:
+            if self._stopped or key in self._dropped:
                 return None
             Path(task.report).parent.mkdir(parents=True, exist_ok=True)
             process = self._running[key] = start(task, environment)
         try:
+            if isinstance(process, Forked):
+                process.started()
+            if key in self._dropped:  # before it had a process that could be killed
+                _kill(process)
             code = process.wait()
         except OSError:
             _kill(process)
@@ -204,32 +226,24 @@ class Runner(WorkerPlugin):
 
     def _spawn(self, task: Task, environment: dict) -> subprocess.Popen:
         """A new process."""
-        with open(task.report + ".log", "ab") as log:  # to append, as the notebook's own text is
-            process = subprocess.Popen(
+        with tempfile.TemporaryFile() as message, open(task.report + ".log", "ab") as log:
+            message.write(task.message)
+            message.seek(0)
+            return subprocess.Popen(
                 [sys.executable, "-m", "utils.runner.execution"],
-                stdin=subprocess.PIPE,
+                stdin=message,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.site.root,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for run_all.py, which then stops its jobs
             )
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):
-            process.stdin.write(task.message)
-            process.stdin.close()
-        return process
 
 
 def run_task(name: str, task: Task) -> Ended:
     """What Dask calls on a worker: run a job there."""
     worker = get_worker()
     return worker.plugins[name].run(worker.get_current_task(), task)
-
-
-def refusal_of(name: str, dask_worker: Worker) -> str | None:
-    """Why a worker can't take part in a run, or an empty string; None while it is made ready."""
-    return getattr(dask_worker.plugins.get(name), "refusal", None)
 
 
 def _kill(process: subprocess.Popen | Forked) -> None:
