@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -46,6 +47,17 @@ def run_all(*arguments: object, **options: object) -> subprocess.CompletedProces
     """Call the command line as a user does."""
     command = [sys.executable, str(ROOT / "run_all.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture(scope="module")
+def keras() -> ModuleType:
+    """Keras, as each kernel of this project starts it."""
+    from utils.networks import runtime
+
+    runtime.start(seed=0, threads=1)
+    import keras
+
+    return keras
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.own_networks import outputs_of
 from tests.test_results import row
 from utils.core.code import NO_NUMBERS
 from utils.core.files import checksum, write_json
@@ -24,13 +25,10 @@ from utils.retraining.outcomes import unpack
 from utils.retraining.results import COST
 from utils.retraining.store import Curve, provenance_of, signature_of
 
+pytestmark = pytest.mark.usefixtures("keras")
+
 SHAPE, CLASSES = (8, 8, 1), 4
 OPTIONS = {"points": 4, "epochs": 2, "batch_size": 16, "seed": 5, "dataset": "tiny"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tensorflow():
-    runtime.start(seed=0, threads=1)
 
 
 def images(n, seed):
@@ -234,7 +232,7 @@ def test_loop_equals_keras_fit_on_the_same_batches(data):
     for a, b in zip(trainer.model.get_weights(), keras_model.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
     losses, classes = trainer.predict(data.x_test, data.y_test)
-    probabilities = trainer.model.predict(data.x_test, verbose=0)
+    probabilities = outputs_of(trainer.model, data.x_test)
     assert classes.tolist() == probabilities.argmax(axis=1).tolist()
     expected = keras.ops.mean(
         keras.losses.sparse_categorical_crossentropy(data.y_test, probabilities)
@@ -389,7 +387,7 @@ def test_quality_of_point_0_by_hand(data, model, trainer, order):
     row = retrain(model, 2, order, data, trainer=trainer, **OPTIONS).iloc[0]
     x = np.concatenate([data.x_test, data.x_adv_test])
     y = np.concatenate([data.y_test, data.y_adv_test])
-    probabilities = model.predict(x, verbose=0)
+    probabilities = outputs_of(model, x)
     hit = (classes := probabilities.argmax(axis=1)) == y
     assert row["loss"] == pytest.approx(-np.log(probabilities[np.arange(78), y]).mean(), rel=1e-4)
     assert row["accuracy"] == pytest.approx(hit.mean())
@@ -404,7 +402,7 @@ def test_quality_of_point_0_by_hand(data, model, trainer, order):
     assert row["precision"] == pytest.approx(np.mean([p for p, _ in per_class]))
     assert row["recall"] == pytest.approx(np.mean([r for _, r in per_class]))
     x, y = validation(data)
-    val = model.predict(x, verbose=0)
+    val = outputs_of(model, x)
     assert row["val_accuracy"] == pytest.approx(np.mean(val.argmax(axis=1) == y))
     assert np.array_equal(unpack(row["val_right"]), val.argmax(axis=1) == y)
     # One mean over all 30 + 23 inputs, not the mean of two means.
@@ -671,7 +669,7 @@ def test_no_best_or_all_models_are_kept(data, model, trainer, order, tmp_path):
         assert kept() == [*(f"c2_nc_p{point}.keras" for point in points), "original.keras"]
     saved = files.load(tmp_path / f"c2_nc_p{best}.keras")
     x, y = validation(data)
-    hits = saved.predict(x, verbose=0).argmax(axis=1) == y
+    hits = outputs_of(saved, x).argmax(axis=1) == y
     assert hits.mean() == pytest.approx(table["val_accuracy"][best])
 
 
