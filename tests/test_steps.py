@@ -112,7 +112,6 @@ def test_a_template_alone_runs_the_steps_before_it(tmp_path, commands, capsys):
     notebook.prepare("3-4.1", workspace, **given)
     steps = "--steps 0.0 0.1 1.1 2.1 --datasets digits --seeds 3 --metrics nc dsa"
     assert found == [["--trust-existing", f"--workspace={tmp_path}", *steps.split()]]
-    ]
     assert "data/digits/seed-3/metrics/dsa.npy" in capsys.readouterr().out
     (step,) = steps_named(["3-4.1"])
     write(workspace, files(step, workspace, given).reads)
