@@ -444,7 +444,9 @@ def test_each_point_alone_gives_the_same_row(data, model, trainer, order, config
         same(whole, retrain(model, configuration, order, data, **options))
 
 
-def test_start_of_configuration_1_is_the_same_at_each_point(monkeypatch, data, model, order):
+def test_start_of_configuration_1_is_the_same_at_each_point(
+    monkeypatch, data, model, trainer, order
+):
     starts = []
     reset = Trainer.reset
 
@@ -454,13 +456,13 @@ def test_start_of_configuration_1_is_the_same_at_each_point(monkeypatch, data, m
 
     monkeypatch.setattr(Trainer, "reset", spy)
     for metric in ("dsa", "nc"):
-        retrain(model, 1, order, data, metric=metric, **OPTIONS)
+        retrain(model, 1, order, data, trainer=trainer, metric=metric, **OPTIONS)
     fresh = fresh_weights(model, OPTIONS["seed"])
     for number, start in enumerate(starts):  # point 0 is the original model
         assert equal_weights(start, model.get_weights() if number % 5 == 0 else fresh)
 
 
-def test_points_train_on_their_prefix_and_on_nothing_else(monkeypatch, data, model, order):
+def test_points_train_on_their_prefix_and_on_nothing_else(monkeypatch, data, model, trainer, order):
     seen, seeds = [], []
     fit = Trainer.fit
 
@@ -470,7 +472,7 @@ def test_points_train_on_their_prefix_and_on_nothing_else(monkeypatch, data, mod
         return fit(self, x, y, order, **options)
 
     monkeypatch.setattr(Trainer, "fit", spy)
-    retrain(model, 2, order, data, **OPTIONS)
+    retrain(model, 2, order, data, trainer=trainer, **OPTIONS)
     inputs, _ = retraining_inputs(data, 2)
     for size, (x, prefix) in zip(prefix_sizes(99, 4), seen, strict=True):
         assert np.array_equal(x, inputs) and prefix.tolist() == order[:size].tolist()
