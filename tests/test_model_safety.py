@@ -246,11 +246,14 @@ FAILING = {
 }
 
 
-@pytest.mark.parametrize(
-    "case",
-    ["a number without a row",
-     pytest.param("more memory than there is", marks=pytest.mark.slow)],  # waits for some: 10 s
-)  # fmt: skip
+CASES = [
+    "a number without a row",
+    pytest.param("more memory than there is", marks=pytest.mark.slow),
+]
+"""TensorFlow waits for memory for ten seconds."""
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_what_fails_on_a_few_images_is_refused(keras, tmp_path, case):
     layers = keras.layers
     model = keras.Sequential([keras.Input((8, 8, 1)), *FAILING[case](layers), layers.Dense(3)])

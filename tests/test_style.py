@@ -10,10 +10,13 @@ from tests.conftest import ROOT
 
 @pytest.mark.parametrize(
     "command",
-    ["ruff check --no-cache", "ruff format --check --no-cache",
-     pytest.param("mypy", marks=pytest.mark.slow)],
+    [
+        "ruff check --no-cache",
+        "ruff format --check --no-cache",
+        pytest.param("mypy", marks=pytest.mark.slow),
+    ],
     ids=lambda command: command.partition(" --")[0],
-)  # fmt: skip
+)
 def test_the_code_is_as_it_should_be(command):
     done = subprocess.run(
         [sys.executable, "-m", *command.split()],
