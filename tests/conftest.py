@@ -18,9 +18,13 @@ LONGEST = (
     "test_smoke",
     "goldens",
     "test_smoke_own",
-    "test_execution",
+    "test_runner_execution",
     "test_attacks",
     "test_retraining",
+    "test_networks_ends",
+    "test_networks_copying",
+    "test_run_all",
+    "test_plotting",
 )
 """Groups of tests that start first, so that no core waits at the end."""
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.own_networks import outputs_of
-from tests.test_results import row
+from tests.test_retraining_results import row
 from utils.core.code import NO_NUMBERS
 from utils.core.files import checksum, write_json
 from utils.core.paths import Workspace
