@@ -77,8 +77,8 @@ def test_the_name_of_a_test_file_begins_with_the_room_it_tests():
         name: next((r for r in FLOOR if f"{name}_".startswith(f"{r}_")), "") for name in names
     }
     assert all(room_of.values()), room_of
-    # the notebooks' face has tests with the steps, and pages with the runner that writes them
-    assert set(FLOOR) - set(room_of.values()) == {"notebook", "reports"}
+    # the notebooks' face has its tests with the steps
+    assert set(FLOOR) - set(room_of.values()) == {"notebook"}
 
 
 def room(module):
