@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -17,9 +18,13 @@ LONGEST = (
     "test_smoke",
     "goldens",
     "test_smoke_own",
-    "test_execution",
+    "test_runner_execution",
     "test_attacks",
     "test_retraining",
+    "test_networks_ends",
+    "test_networks_copying",
+    "test_run_all",
+    "test_plotting",
 )
 """Groups of tests that start first, so that no core waits at the end."""
 
@@ -46,6 +51,17 @@ def run_all(*arguments: object, **options: object) -> subprocess.CompletedProces
     """Call the command line as a user does."""
     command = [sys.executable, str(ROOT / "run_all.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture(scope="module")
+def keras() -> ModuleType:
+    """Keras, as each kernel of this project starts it."""
+    from utils.networks import runtime
+
+    runtime.start(seed=0, threads=1)
+    import keras
+
+    return keras
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,11 @@ def model_of(function):
     return keras.Model(images, function(keras.layers, images))
 
 
+def outputs_of(model, images=IMAGES):
+    """What a network gives. `predict` of Keras would compile a function for each network."""
+    return np.asarray(model(images, training=False), np.float32)
+
+
 def body(layers, x):
     return layers.Flatten()(layers.Conv2D(4, 3, activation="relu")(x))
 

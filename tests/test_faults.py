@@ -25,23 +25,10 @@ from utils.runner.lock import Lock, Locked
 
 pytestmark = pytest.mark.slow  # runs are stopped at many moments
 
-OPTIONS = [
-    "--preset",
-    "smoke",
-    "--configurations",
-    "2",
-    "--metrics",
-    "dsa",
-    "random",
-    "--set",
-    "points=6",
-    "n_images=600",
-    "--steps",
-    "0",
-    "1",
-    "2",
-    "3",
-]
+OPTIONS = (
+    "--preset smoke --configurations 2 --metrics dsa random --set points=6 n_images=600 "
+    "--steps 0 1 2 3"
+).split()
 """A run with two curves of six points."""
 
 

@@ -695,7 +695,9 @@ NAMES = ["猫", "いぬ", "고양이", "ลิง", "😀 happy", "plain"]
 CHINESE = ["飛機", "汽車", "鳥", "鹿", "青蛙", "卡車"]
 
 
-@pytest.mark.parametrize("names", [NAMES, CHINESE, ["\x1b"] * 6])
+@pytest.mark.parametrize(
+    "names", [NAMES, *(pytest.param(n, marks=pytest.mark.slow) for n in (CHINESE, ["\x1b"] * 6))]
+)
 def test_letters_that_no_font_has_are_no_boxes(names, recwarn, tmp_path, monkeypatch):
     monkeypatch.setattr(fonts, "FAMILIES", ["DejaVu Sans"])  # as where nothing else is installed
     fonts._has.cache_clear()

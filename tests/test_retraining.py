@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.test_results import row
+from tests.own_networks import outputs_of
+from tests.test_retraining_results import row
 from utils.core.code import NO_NUMBERS
 from utils.core.files import checksum, write_json
 from utils.core.paths import Workspace
@@ -24,13 +25,10 @@ from utils.retraining.outcomes import unpack
 from utils.retraining.results import COST
 from utils.retraining.store import Curve, provenance_of, signature_of
 
+pytestmark = pytest.mark.usefixtures("keras")
+
 SHAPE, CLASSES = (8, 8, 1), 4
 OPTIONS = {"points": 4, "epochs": 2, "batch_size": 16, "seed": 5, "dataset": "tiny"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tensorflow():
-    runtime.start(seed=0, threads=1)
 
 
 def images(n, seed):
@@ -234,7 +232,7 @@ def test_loop_equals_keras_fit_on_the_same_batches(data):
     for a, b in zip(trainer.model.get_weights(), keras_model.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
     losses, classes = trainer.predict(data.x_test, data.y_test)
-    probabilities = trainer.model.predict(data.x_test, verbose=0)
+    probabilities = outputs_of(trainer.model, data.x_test)
     assert classes.tolist() == probabilities.argmax(axis=1).tolist()
     expected = keras.ops.mean(
         keras.losses.sparse_categorical_crossentropy(data.y_test, probabilities)
@@ -389,7 +387,7 @@ def test_quality_of_point_0_by_hand(data, model, trainer, order):
     row = retrain(model, 2, order, data, trainer=trainer, **OPTIONS).iloc[0]
     x = np.concatenate([data.x_test, data.x_adv_test])
     y = np.concatenate([data.y_test, data.y_adv_test])
-    probabilities = model.predict(x, verbose=0)
+    probabilities = outputs_of(model, x)
     hit = (classes := probabilities.argmax(axis=1)) == y
     assert row["loss"] == pytest.approx(-np.log(probabilities[np.arange(78), y]).mean(), rel=1e-4)
     assert row["accuracy"] == pytest.approx(hit.mean())
@@ -404,7 +402,7 @@ def test_quality_of_point_0_by_hand(data, model, trainer, order):
     assert row["precision"] == pytest.approx(np.mean([p for p, _ in per_class]))
     assert row["recall"] == pytest.approx(np.mean([r for _, r in per_class]))
     x, y = validation(data)
-    val = model.predict(x, verbose=0)
+    val = outputs_of(model, x)
     assert row["val_accuracy"] == pytest.approx(np.mean(val.argmax(axis=1) == y))
     assert np.array_equal(unpack(row["val_right"]), val.argmax(axis=1) == y)
     # One mean over all 30 + 23 inputs, not the mean of two means.
@@ -446,7 +444,9 @@ def test_each_point_alone_gives_the_same_row(data, model, trainer, order, config
         same(whole, retrain(model, configuration, order, data, **options))
 
 
-def test_start_of_configuration_1_is_the_same_at_each_point(monkeypatch, data, model, order):
+def test_start_of_configuration_1_is_the_same_at_each_point(
+    monkeypatch, data, model, trainer, order
+):
     starts = []
     reset = Trainer.reset
 
@@ -456,13 +456,13 @@ def test_start_of_configuration_1_is_the_same_at_each_point(monkeypatch, data, m
 
     monkeypatch.setattr(Trainer, "reset", spy)
     for metric in ("dsa", "nc"):
-        retrain(model, 1, order, data, metric=metric, **OPTIONS)
+        retrain(model, 1, order, data, trainer=trainer, metric=metric, **OPTIONS)
     fresh = fresh_weights(model, OPTIONS["seed"])
     for number, start in enumerate(starts):  # point 0 is the original model
         assert equal_weights(start, model.get_weights() if number % 5 == 0 else fresh)
 
 
-def test_points_train_on_their_prefix_and_on_nothing_else(monkeypatch, data, model, order):
+def test_points_train_on_their_prefix_and_on_nothing_else(monkeypatch, data, model, trainer, order):
     seen, seeds = [], []
     fit = Trainer.fit
 
@@ -472,7 +472,7 @@ def test_points_train_on_their_prefix_and_on_nothing_else(monkeypatch, data, mod
         return fit(self, x, y, order, **options)
 
     monkeypatch.setattr(Trainer, "fit", spy)
-    retrain(model, 2, order, data, **OPTIONS)
+    retrain(model, 2, order, data, trainer=trainer, **OPTIONS)
     inputs, _ = retraining_inputs(data, 2)
     for size, (x, prefix) in zip(prefix_sizes(99, 4), seen, strict=True):
         assert np.array_equal(x, inputs) and prefix.tolist() == order[:size].tolist()
@@ -671,7 +671,7 @@ def test_no_best_or_all_models_are_kept(data, model, trainer, order, tmp_path):
         assert kept() == [*(f"c2_nc_p{point}.keras" for point in points), "original.keras"]
     saved = files.load(tmp_path / f"c2_nc_p{best}.keras")
     x, y = validation(data)
-    hits = saved.predict(x, verbose=0).argmax(axis=1) == y
+    hits = outputs_of(saved, x).argmax(axis=1) == y
     assert hits.mean() == pytest.approx(table["val_accuracy"][best])
 
 

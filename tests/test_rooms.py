@@ -55,6 +55,32 @@ def imports(path):
     return {name for name in found if name.split(".")[0] == "utils"}
 
 
+PROJECT = {
+    "benchmarks",  # the measurements in tests/benchmarks
+    "documents",  # README.md, CONTRIBUTING.md, docs/
+    "faults",  # runs that are stopped or damaged
+    "goldens",  # the executed templates in tests/goldens
+    "rooms",  # this file
+    "run_all",  # the command line
+    "safety",  # what strangers bring
+    "smoke",  # whole runs
+    "smoke_own",  # whole runs on users' own images and networks
+    "style",  # ruff and mypy
+    "templates",  # notebooks/
+}
+"""Tests of the whole project; all others are named after the room they test."""
+
+
+def test_the_name_of_a_test_file_begins_with_the_room_it_tests():
+    names = {path.stem.removeprefix("test_") for path in ROOT.glob("tests/test_*.py")} - PROJECT
+    room_of = {
+        name: next((r for r in FLOOR if f"{name}_".startswith(f"{r}_")), "") for name in names
+    }
+    assert all(room_of.values()), room_of
+    # the notebooks' face has its tests with the steps
+    assert set(FLOOR) - set(room_of.values()) == {"notebook"}
+
+
 def room(module):
     return module.split(".")[1]
 

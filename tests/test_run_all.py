@@ -304,8 +304,13 @@ def contents(root):
     }
 
 
-WHOLE = list(BAD_INPUT)[::20]
+NETWORK = {"model missing", "no model", "model that is a pipe", "model with code"}
+"""Cases that start TensorFlow, which a process can do but once."""
+
+WHOLE = {*list(BAD_INPUT)[::20], *NETWORK}
 """Cases that run as a command; starting one for each takes minutes."""
+
+CASES = [pytest.param(c, marks=pytest.mark.slow) if c in NETWORK else c for c in BAD_INPUT]
 
 
 def call_main(*arguments, cwd, timeout):
@@ -331,7 +336,7 @@ def call_main(*arguments, cwd, timeout):
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
-@pytest.mark.parametrize("case", BAD_INPUT)
+@pytest.mark.parametrize("case", CASES)
 def test_bad_input_costs_one_line_and_changes_nothing(tmp_path, case):
     arguments, message = BAD_INPUT[case]
     arguments = arguments(tmp_path) if callable(arguments) else arguments
@@ -339,8 +344,7 @@ def test_bad_input_costs_one_line_and_changes_nothing(tmp_path, case):
         write_folder(tmp_path / "workspace", OLD)
     before = contents(tmp_path)
     workspace = tmp_path / "workspace"
-    network = "--model" in arguments  # it starts TensorFlow, which a process can do but once
-    run = run_all if network or case in WHOLE else call_main
+    run = run_all if case in WHOLE else call_main
     result = run(*arguments, "--workspace", workspace, cwd=tmp_path, timeout=60)
     assert result.returncode == 2
     assert message in result.stderr and len(result.stderr) < 2500

@@ -104,6 +104,7 @@ def test_names_of_classes_are_one_readable_line(raw, tmp_path):
     assert names == ["b" * 49 + "…" + "b" * 50, r"a\nb", r"\x00c"]
 
 
+@pytest.mark.slow
 def test_figures_draw_names_as_they_are(raw, tmp_path):
     names, n = raw.class_names, len(raw.class_names)
     labels = np.arange(n)

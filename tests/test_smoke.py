@@ -135,22 +135,8 @@ def test_figures_are_there_for_papers_pages_and_a_quick_look(smoke):
 
 def test_the_same_seed_gives_the_same_table_whatever_runs_beside(smoke, tmp_path):
     workspace, _ = smoke
-    result = run_all(
-        "--preset",
-        "smoke",
-        "--workspace",
-        tmp_path,
-        "--jobs",
-        1,
-        "--configurations",
-        2,
-        "--steps",
-        "0",
-        "1",
-        "2",
-        "3",
-        "4",
-    )
+    options = "--preset smoke --jobs 1 --configurations 2 --steps 0 1 2 3 4".split()
+    result = run_all(*options, "--workspace", tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     one = read_results(workspace.results("digits", 0, 2))
     two = read_results(Workspace(tmp_path).results("digits", 0, 2))

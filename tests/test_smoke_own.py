@@ -17,19 +17,10 @@ from utils.retraining.results import read_results
 
 pytestmark = pytest.mark.slow  # whole runs
 
-QUICK = [
-    "--preset",
-    "smoke",
-    "--configurations",
-    2,
-    "--metrics",
-    "deepgini",
-    "random",
-    "--attacks",
-    "fgsm",
-    "--jobs",
-    2,
-]
+QUICK = (
+    "--preset smoke --configurations 2 --metrics deepgini random --attacks fgsm --jobs 2 "
+    "--set image_size=12"
+).split()
 
 
 def own_network():
@@ -63,18 +54,10 @@ def workspace(tmp_path_factory):
     write_folder(workspace.raw("folder"), files)
     own_network().save(workspace.root / "own.keras")
     result = run_all(
-        "--datasets",
-        "colours",
-        "folder",
-        "--raw",
+        *"--datasets colours folder --set accept_weak=true --raw".split(),
         f"colours={workspace.root / 'colours.npz'}",
-        "--workspace",
-        workspace.root,
-        "--model",
-        f"colours={workspace.root / 'own.keras'}",
-        "--set",
-        "image_size=12",
-        "accept_weak=true",
+        *("--workspace", workspace.root),
+        *("--model", f"colours={workspace.root / 'own.keras'}"),
         *QUICK,
     )
     assert result.returncode == 0, result.stdout + result.stderr
@@ -99,20 +82,8 @@ def test_the_own_network_is_the_original_model(workspace):
 
 def test_another_model_makes_its_jobs_stale(workspace):
     raw = f"colours={workspace.root / 'colours.npz'}"
-    options = [
-        "--datasets",
-        "colours",
-        "--raw",
-        raw,
-        "--workspace",
-        workspace.root,
-        "--set",
-        "image_size=12",
-        "accept_weak=true",
-        "--steps",
-        "0",
-        *QUICK,
-    ]
+    options = [*"--datasets colours --set accept_weak=true --steps 0 --raw".split(), raw]
+    options += ["--workspace", workspace.root, *QUICK]
     same = run_all(*options, "--model", workspace.root / "own.keras", "--plan")
     assert "skip  colours/seed-0/0.1.1-colours-original_model_training" in same.stdout
     none = run_all(*options, "--plan")
@@ -144,15 +115,7 @@ def test_the_report_tells_what_was_split_and_skipped(workspace):
 
 
 def test_a_new_picture_makes_the_first_step_stale(workspace):
-    options = [
-        "--datasets",
-        "folder",
-        "--workspace",
-        workspace.root,
-        "--set",
-        "image_size=12",
-        *QUICK,
-    ]
+    options = ["--datasets", "folder", "--workspace", workspace.root, *QUICK]
     result = run_all(*options, "--steps", "0", "--plan")
     assert "skip  folder/0.0.1-folder-preprocessing" in result.stdout
     picture(0, 99).save(workspace.raw("folder") / "train" / "blue" / "new.png")
@@ -167,18 +130,9 @@ def test_a_network_that_has_learned_nothing_stops_its_run(workspace):
         x, names = file["x"], file["class_names"]
     np.savez(workspace.root / "noise.npz", x=x, y=np.arange(120) // 3 % 3, class_names=names)
     result = run_all(
-        "--datasets",
-        "noise",
-        "--raw",
+        *"--datasets noise --steps 0 --raw".split(),
         f"noise={workspace.root / 'noise.npz'}",
-        "--workspace",
-        workspace.root,
-        "--model",
-        workspace.root / "own.keras",
-        "--set",
-        "image_size=12",
-        "--steps",
-        "0",
+        *("--workspace", workspace.root, "--model", workspace.root / "own.keras"),
         *QUICK,
     )
     assert result.returncode == 1

@@ -10,7 +10,11 @@ from tests.conftest import ROOT
 
 @pytest.mark.parametrize(
     "command",
-    ["ruff check --no-cache", "ruff format --check --no-cache", "mypy"],
+    [
+        "ruff check --no-cache",
+        "ruff format --check --no-cache",
+        pytest.param("mypy", marks=pytest.mark.slow),
+    ],
     ids=lambda command: command.partition(" --")[0],
 )
 def test_the_code_is_as_it_should_be(command):

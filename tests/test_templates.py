@@ -15,9 +15,11 @@ from utils.plan.steps import STEPS
 NOTEBOOKS = sorted(TEMPLATES.glob("*.ipynb"))
 
 
-def cells(path, kind="code"):
+def cells(path, *kinds):
+    """Of these kinds; without, those of code."""
     found = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return [c | {"source": "".join(c["source"])} for c in found if c["cell_type"] == kind]
+    kinds = kinds or ("code",)
+    return [c | {"source": "".join(c["source"])} for c in found if c["cell_type"] in kinds]
 
 
 def test_every_template_is_a_step_and_the_other_way_round():
@@ -55,6 +57,18 @@ class TestTemplate:
             *range(1, len(headings) + 1)
         ]
         assert "files_written(" in cells(path)[-1]["source"]
+
+    def test_prose_says_what_code_is_for(self, path):
+        """Before each code cell, or before the two or three that belong together."""
+        said, together = "", 0
+        for cell in cells(path, "markdown", "code"):
+            if cell["cell_type"] == "markdown":
+                said, together = cell["source"], 0
+                continue
+            together += 1
+            text = [line for line in said.splitlines() if line and not line.startswith("#")]
+            assert text or said == "## Files written", f"no prose before {cell['source']}"
+            assert together <= 3, f"too far from its prose: {cell['source']}"
 
     def test_it_holds_no_functions_magics_or_paths_of_a_machine(self, path):
         for cell in cells(path):

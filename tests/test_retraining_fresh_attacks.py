@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.test_results import row
+from tests.test_retraining_results import row
 from utils.attacks.norm_ball import fgsm
 from utils.core.files import write_json
 from utils.core.paths import Workspace

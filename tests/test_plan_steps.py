@@ -110,24 +110,8 @@ def test_a_template_alone_runs_the_steps_before_it(tmp_path, commands, capsys):
     workspace, (found, answer) = Workspace(tmp_path), commands
     given = {"dataset": "digits", "seed": 3, "metrics": ["nc", "dsa"]}
     notebook.prepare("3-4.1", workspace, **given)
-    assert found == [
-        [
-            "--trust-existing",
-            f"--workspace={tmp_path}",
-            "--steps",
-            "0.0",
-            "0.1",
-            "1.1",
-            "2.1",
-            "--datasets",
-            "digits",
-            "--seeds",
-            "3",
-            "--metrics",
-            "nc",
-            "dsa",
-        ]
-    ]
+    steps = "--steps 0.0 0.1 1.1 2.1 --datasets digits --seeds 3 --metrics nc dsa"
+    assert found == [["--trust-existing", f"--workspace={tmp_path}", *steps.split()]]
     assert "data/digits/seed-3/metrics/dsa.npy" in capsys.readouterr().out
     (step,) = steps_named(["3-4.1"])
     write(workspace, files(step, workspace, given).reads)
@@ -142,22 +126,12 @@ def test_a_template_alone_runs_the_steps_before_it(tmp_path, commands, capsys):
 def test_a_comparison_alone_runs_whole_runs(tmp_path, commands):
     workspace, (found, _) = Workspace(tmp_path), commands
     given = {"datasets": ["a", "b"], "configurations": [1, 3], "seeds": [0]}
-    axes = ["--datasets", "a", "b", "--configurations", "1", "3", "--seeds", "0"]
+    axes = "--datasets a b --configurations 1 3 --seeds 0".split()
     notebook.prepare("5.3", workspace, **given, variants=["epsilon-0.02", "points-5"])
-    assert found.pop()[2:] == [
-        "--steps",
-        "0.0",
-        "0.1",
-        "1.1",
-        "2.1",
-        "3-4.1",
-        *axes,
-        "--vary",
-        "epsilon=0.02",
-        "points=5",
-    ]
+    steps = "--steps 0.0 0.1 1.1 2.1 3-4.1".split()
+    assert found.pop()[2:] == [*steps, *axes, "--vary", "epsilon=0.02", "points=5"]
     notebook.prepare("5.2", workspace, **given)
-    assert found.pop()[2:] == ["--steps", "0.0", "0.1", "1.1", "2.1", "3-4.1", "4.2", *axes]
+    assert found.pop()[2:] == [*steps, "4.2", *axes]
     (step,) = steps_named(["5.2"])
     write(
         workspace, files(step, workspace, given).reads

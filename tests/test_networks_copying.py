@@ -5,8 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.own_networks import CLASSES, IMAGES, LABELS, LAYERS, SHAPE, classifier, network
-from utils.networks import files, runtime
+from tests.own_networks import (
+    CLASSES,
+    IMAGES,
+    LABELS,
+    LAYERS,
+    SHAPE,
+    classifier,
+    network,
+    outputs_of,
+)
+from utils.networks import files
 from utils.networks.activations import predict
 from utils.networks.copying import copy_of, require_same
 from utils.networks.precision import in_float32
@@ -14,20 +23,10 @@ from utils.networks.training import Trainer, fresh_weights
 from utils.retraining.curves import retrain
 from utils.retraining.inputs import RetrainingData
 
+pytestmark = pytest.mark.usefixtures("keras")
+
 HALF = "mixed precision"
 CONSTANT = {"normalization", "frozen", "nested"}  # have weights that a fresh start keeps
-
-
-@pytest.fixture(scope="module", autouse=True)
-def keras():
-    runtime.start(seed=0, threads=1)
-    import keras
-
-    return keras
-
-
-def outputs(model):
-    return np.asarray(model(IMAGES, training=False), np.float32)
 
 
 def data():
@@ -40,11 +39,11 @@ def data():
 @pytest.mark.parametrize("name", LAYERS)
 def test_copy_file_and_start_compute_the_same(name, tmp_path):
     model = network(name)
-    expected = outputs(model)
+    expected = outputs_of(model)
     assert np.ptp(expected, axis=0).max() > 1e-3  # images make a difference
-    np.testing.assert_array_equal(outputs(copy_of(model, IMAGES)), expected)
+    np.testing.assert_array_equal(outputs_of(copy_of(model, IMAGES)), expected)
     files.save(model, tmp_path / "own.keras", IMAGES)
-    np.testing.assert_array_equal(outputs(files.load(tmp_path / "own.keras")), expected)
+    np.testing.assert_array_equal(outputs_of(files.load(tmp_path / "own.keras")), expected)
     trainer = Trainer(model, IMAGES)
     tolerance = 5e-3 if name == HALF else 1e-5
     classes = predict(model, IMAGES).argmax(axis=1)
@@ -53,9 +52,9 @@ def test_copy_file_and_start_compute_the_same(name, tmp_path):
         list(trainer.fit(IMAGES, LABELS, np.arange(40), epochs=1, batch_size=8, seed=(0,)))
         assert all(np.isfinite(w).all() for w in trainer.model.get_weights())
     trainer.reset(model.get_weights())
-    np.testing.assert_allclose(outputs(trainer.model), expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(outputs_of(trainer.model), expected, rtol=tolerance, atol=tolerance)
     assert (trainer.predict(IMAGES, LABELS)[1] == classes).mean() >= (0.9 if name == HALF else 1)
-    np.testing.assert_array_equal(outputs(model), expected)  # never changed
+    np.testing.assert_array_equal(outputs_of(model), expected)  # never changed
 
 
 @pytest.mark.slow
@@ -165,5 +164,5 @@ def test_every_precision_becomes_float32_with_the_same_numbers(keras, policy):
     single = in_float32(model, IMAGES)
     assert {v.dtype for v in single.weights} == {"float32"}
     assert single(IMAGES).dtype == "float32" and single.output_shape == (None, CLASSES)
-    np.testing.assert_allclose(single(IMAGES), outputs(model), atol=2e-2)
+    np.testing.assert_allclose(single(IMAGES), outputs_of(model), atol=2e-2)
     assert in_float32(single) is single and single.input_shape[1:] == SHAPE

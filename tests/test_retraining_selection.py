@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.test_results import row
+from tests.test_retraining_results import row
 from tests.test_templates import NOTEBOOKS, cells
 from utils.retraining.outcomes import pack
 from utils.retraining.results import results_table

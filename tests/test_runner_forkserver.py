@@ -176,6 +176,7 @@ def test_a_process_with_threads_is_not_forked():
         thread.join()
 
 
+@pytest.mark.slow
 def test_processes_tell_how_they_end_and_outlast_a_bad_message(server, tmp_path):
     log = tmp_path / "log"
     process = server.start(MESSAGE, log, dict(os.environ), False)

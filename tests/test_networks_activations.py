@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.own_networks import outputs_of
 from utils.networks import architectures, files, runtime
 from utils.networks.activations import activations, predict
 
@@ -29,9 +30,9 @@ def test_traces_equal_those_of_a_sub_model(model, images, layer, same_as, neuron
     naive = keras.Model(model.inputs[0], model.get_layer(same_as).output)
     traces, probabilities = activations(model, images, layer, batch_size=7)
     assert traces.shape == (50, neurons) and traces.dtype == np.float32
-    expected = naive.predict(images, verbose=0).reshape(50, -1)
+    expected = outputs_of(naive, images).reshape(50, -1)
     np.testing.assert_allclose(traces, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(probabilities, model.predict(images, verbose=0), rtol=1e-5)
+    np.testing.assert_allclose(probabilities, outputs_of(model, images), rtol=1e-5)
 
 
 def test_predict_follows_the_weights_and_does_not_depend_on_the_batch(model, images):
@@ -40,9 +41,7 @@ def test_predict_follows_the_weights_and_does_not_depend_on_the_batch(model, ima
     kept = model.get_weights()
     try:
         model.set_weights([3 * weight for weight in kept])
-        np.testing.assert_allclose(
-            predict(model, images), model.predict(images, verbose=0), rtol=1e-5
-        )
+        np.testing.assert_allclose(predict(model, images), outputs_of(model, images), rtol=1e-5)
         assert not np.allclose(predict(model, images), before)
     finally:
         model.set_weights(kept)

@@ -5,21 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from utils.networks import files, runtime
+from tests.own_networks import outputs_of
+from utils.networks import files
 from utils.networks.activations import activations, predict
 from utils.networks.conventions import shown
 from utils.networks.own import read_own_model
 from utils.networks.training import Trainer, fresh_weights
 
+pytestmark = pytest.mark.usefixtures("keras")
+
 IMAGES = np.random.default_rng(0).random((12, 8, 8, 1), np.float32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def keras():
-    runtime.start(seed=0, threads=1)
-    import keras
-
-    return keras
 
 
 @pytest.fixture
@@ -51,7 +46,7 @@ def saved(model, path):
 def test_any_classifier_is_taken_as_it_is(keras, tmp_path, suffix, activation):
     model = residual(keras, activation=activation)
     own = read_own_model(saved(model, tmp_path / f"own{suffix}"), (8, 8, 1), 3)
-    outputs = model.predict(IMAGES, verbose=0)
+    outputs = outputs_of(model, IMAGES)
     expected = outputs if activation else np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
     np.testing.assert_allclose(predict(own, IMAGES), expected, rtol=1e-5)
     assert activations(own, IMAGES)[0].shape == (12, 4)  # what the last dense layer takes in
@@ -117,21 +112,10 @@ def bad_models(keras, layers):
     }
 
 
-CASES = [
-    "smaller images",
-    "colour images",
-    "both",
-    "not square",
-    "five channels",
-    "classes",
-    "a vector",
-    "two inputs",
-    "two outputs",
-    "sigmoid",
-    "colour images of any size",
-    "whole numbers",
-    "code",
-]
+CASES = (
+    "smaller images, colour images, both, not square, five channels, classes, a vector, "
+    "two inputs, two outputs, sigmoid, colour images of any size, whole numbers, code"
+).split(", ")
 
 
 @pytest.mark.parametrize("case", CASES)

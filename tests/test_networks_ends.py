@@ -15,22 +15,16 @@ from tests.own_networks import (
     SHAPE,
     classifier,
     model_of,
+    outputs_of,
 )
 from utils.attacks.norm_ball import pgd
-from utils.networks import runtime
 from utils.networks.activations import activations, predict
 from utils.networks.copying import copy_of
 from utils.networks.ends import end_of, gives_probabilities, logits_of
 from utils.networks.own import read_own_model
 from utils.networks.training import Trainer
 
-
-@pytest.fixture(scope="module", autouse=True)
-def keras():
-    runtime.start(seed=0, threads=1)
-    import keras
-
-    return keras
+pytestmark = pytest.mark.usefixtures("keras")
 
 
 def softmax(values):
@@ -47,12 +41,12 @@ def read(model, path):
 def test_soft_max_of_the_logits_is_what_the_network_gives(name, tmp_path):
     model = model_of(ENDS[name])
     own = read(model, tmp_path / "own.keras")
-    expected = model.predict(IMAGES, verbose=0)
+    expected = outputs_of(model)
     assert gives_probabilities(own)
     np.testing.assert_allclose(predict(own, IMAGES), expected, rtol=1e-4, atol=1e-6)
     for _ in range(2):
         logits = logits_of(own)(IMAGES).numpy()
-        np.testing.assert_allclose(softmax(logits), own.predict(IMAGES, verbose=0), atol=1e-5)
+        np.testing.assert_allclose(softmax(logits), outputs_of(own), atol=1e-5)
         own.set_weights([1.5 * weight for weight in own.get_weights()])  # is followed
     fooled = pgd(own, IMAGES, predict(own, IMAGES).argmax(axis=1), 0.1, 3)
     assert np.abs(fooled - IMAGES).max() > 0.01  # there is a gradient to follow
@@ -67,7 +61,7 @@ def test_logits_are_taken_as_they_are(name, tmp_path):
     own = read(model_of(LOGITS[name]), tmp_path / "own.keras")
     assert not gives_probabilities(own)
     np.testing.assert_array_equal(logits_of(own)(IMAGES), own(IMAGES, training=False))
-    expected = softmax(own.predict(IMAGES, verbose=0))
+    expected = softmax(outputs_of(own))
     np.testing.assert_allclose(predict(own, IMAGES), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -113,7 +107,7 @@ def test_traces_of_layers_within_nested_networks(keras, name, neurons):
     model = model_of(lambda L, x: base(L.Rescaling(2.0, name="scale")(x)))
     traces, probabilities = activations(model, IMAGES, name)
     assert traces.shape == (40, neurons)
-    np.testing.assert_allclose(probabilities, model.predict(IMAGES, verbose=0), rtol=1e-5)
+    np.testing.assert_allclose(probabilities, outputs_of(model), rtol=1e-5)
     parts = {"": hidden, "base/dense_a": hidden, "base/conv": base.get_layer("conv").output}
     if name in parts:
         expected = keras.Model(inner, parts[name])(2 * IMAGES).numpy().reshape(40, -1)
@@ -182,7 +176,7 @@ def test_networks_of_keras_applications(keras, tmp_path, name, top):
     model.save(tmp_path / "own.keras")
     some = np.random.default_rng(0).random((8, 32, 32, 3), np.float32)
     own = read_own_model(tmp_path / "own.keras", (32, 32, 3), 4, images=some)
-    expected = model.predict(some, verbose=0)
+    expected = outputs_of(model, some)
     np.testing.assert_allclose(predict(own, some), expected, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(softmax(logits_of(own)(some).numpy()), expected, atol=1e-4)
     assert activations(own, some)[0].shape == (8, 1280)

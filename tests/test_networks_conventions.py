@@ -7,24 +7,19 @@ import itertools
 import numpy as np
 import pytest
 
+from tests.own_networks import outputs_of
 from utils.data.class_order import orders_of
-from utils.networks import files, runtime, trials
+from utils.networks import files, trials
 from utils.networks.accuracy import beyond_guessing
 from utils.networks.activations import activations, predict
 from utils.networks.conventions import PIXEL_RANGES, Convention, in_front, shown
 from utils.networks.graph import places
 from utils.networks.trials import OTHER, Trial, fitted, try_conventions
 
+pytestmark = pytest.mark.usefixtures("keras")
+
 N_CLASSES = 12
 FOLDERS = [str(number) for number in range(N_CLASSES)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def keras():
-    runtime.start()
-    import keras
-
-    return keras
 
 
 def images_of(channels=3, n=480, side=8, noise=0.35):
@@ -52,7 +47,7 @@ def network(keras, images, labels, pixel_range="1", color_order="rgb", order=Non
 
 
 def accuracy(model, images, labels):
-    return (model.predict(images, verbose=0).argmax(axis=1) == labels).mean()
+    return (outputs_of(model, images).argmax(axis=1) == labels).mean()
 
 
 CONVENTIONS = list(itertools.product(PIXEL_RANGES, ("rgb", "bgr")))
@@ -256,8 +251,8 @@ def test_layers_in_front_do_what_is_shown(keras, tmp_path):
         path = tmp_path / "own.keras"
         files.save(in_front(model, pixel_range, color_order), path)
         given = shown(images, pixel_range, color_order)
-        expected = model.predict(given, verbose=0)
-        got = files.load(path).predict(images, verbose=0)
+        expected = outputs_of(model, given)
+        got = outputs_of(files.load(path), images)
         np.testing.assert_allclose(got, expected, atol=1e-5)
 
 

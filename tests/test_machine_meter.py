@@ -25,6 +25,23 @@ def busy(seconds):
         pass
 
 
+def stopped_clocks(monkeypatch):
+    """Stop all clocks. The function that is returned computes, and they show just that time."""
+    worked = 0.0
+
+    def work(seconds):
+        nonlocal worked
+        busy(seconds)  # where energy is measured, some must be used
+        worked += seconds
+
+    clocks = [(time, "time"), (time, "perf_counter")]
+    clocks += [(module, "tree_cpu_seconds") for module in (energy, meters)]
+    for module, name in clocks:
+        start = getattr(module, name)()
+        monkeypatch.setattr(module, name, lambda start=start: start + worked)
+    return work
+
+
 def test_time_and_processor(meter):
     with meter.measure() as usage:
         busy(0.3)
@@ -124,15 +141,22 @@ def test_usage_is_complete_after_an_error_and_the_meter_goes_on(meter):
     assert usage.wall_seconds >= 0
 
 
-def test_one_meter_measures_one_block_at_a_time_but_two_can_nest(meter):
+def test_one_meter_measures_one_block_at_a_time_but_two_can_nest(meter, monkeypatch):
+    work = stopped_clocks(monkeypatch)
     with meter.measure() as outer:
         with pytest.raises(RuntimeError, match="second Meter"), meter.measure():
             pass
+        work(0.1)
         with measure("ESP") as inner:
-            busy(0.1)
-    assert 0.1 <= inner.wall_seconds <= outer.wall_seconds
+            work(0.1)
+        work(0.1)
+    assert inner.wall_seconds == pytest.approx(0.1) == inner.cpu_seconds
+    assert outer.wall_seconds == pytest.approx(0.3) == outer.cpu_seconds
+    assert inner.energy_method == outer.energy_method
     if not outer.energy_method.startswith("not available"):
-        assert outer.energy_kwh >= 0.9 * inner.energy_kwh > 0
+        assert outer.energy_kwh >= inner.energy_kwh > 0
+    if outer.energy_method.startswith("estimated"):  # the same work costs the same
+        assert outer.energy_kwh == pytest.approx(3 * inner.energy_kwh, rel=0.02)
 
 
 def test_codecarbon_writes_nothing_and_says_nothing(tmp_path):

@@ -9,19 +9,14 @@ import h5py
 import numpy as np
 import pytest
 
-from utils.networks import files, runtime
+from utils.networks import files
 from utils.networks.keras2 import in_new_terms, is_meant
 
 IMAGES = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
-pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def keras():
-    runtime.start(seed=0, threads=1)
-    import keras
-
-    return keras
+pytestmark = [
+    pytest.mark.usefixtures("keras"),
+    pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file"),
+]
 
 
 def as_of_keras2(path, change=lambda layers: None):

@@ -11,35 +11,17 @@ from utils.core.paths import ROOT
 from utils.networks import architectures, files, runtime
 from utils.networks.ends import logits_of
 
-
-@pytest.fixture(scope="module", autouse=True)
-def keras():
-    runtime.start(seed=0, threads=1)
-    import keras
-
-    return keras
+pytestmark = pytest.mark.usefixtures("keras")
 
 
 def test_mnist_layers_and_parameters():
     model = architectures.build(architectures.ARCHITECTURES["mnist"], (28, 28, 1), 10)
-    assert [type(layer).__name__ for layer in model.layers] == [
-        "Conv2D",
-        "Conv2D",
-        "MaxPooling2D",
-        "Dropout",
-        "Flatten",
-        "Dense",
-        "Dropout",
-        "Dense",
-    ]
+    kinds = "Conv2D Conv2D MaxPooling2D Dropout Flatten Dense Dropout Dense"
+    assert [type(layer).__name__ for layer in model.layers] == kinds.split()
     # Kernel and bias: 3*3*1*32 + 32 = 320; 3*3*32*64 + 64 = 18,496; 14*14*64 = 12,544 values go
     # into 128 neurons: 12,544*128 + 128 = 1,605,760; 128*10 + 10 = 1,290. Together 1,625,866.
-    assert [layer.count_params() for layer in model.layers if layer.weights] == [
-        320,
-        18496,
-        1605760,
-        1290,
-    ]
+    counts = [layer.count_params() for layer in model.layers if layer.weights]
+    assert counts == [320, 18496, 1605760, 1290]
     assert model.count_params() == 1625866
     assert model.layers[3].rate == 0.25 and model.layers[6].rate == 0.5
     assert type(model.optimizer).__name__ == "RMSprop"
@@ -167,6 +149,7 @@ def test_start_warns_when_threads_can_no_longer_change():
         runtime.start(threads=0)
 
 
+@pytest.mark.slow
 def test_start_is_quiet_and_importing_is_cheap():
     code = (
         "import sys, utils.attacks, utils.networks.runtime; "

@@ -248,6 +248,7 @@ def test_a_broken_file_of_dask_matters_for_an_own_cluster_only(tmp_path):
     assert "mine.yaml" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -95,6 +95,7 @@ def test_a_variant_starts_from_what_the_run_has_made(tmp_path):
     assert run_jobs(late)[late.name].state == "done" and files(late) == ["7", "xx"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("can_link", [True, False])
 def test_a_variant_shares_what_it_does_not_change(tmp_path, monkeypatch, can_link):
     """Whether a template replaces its files, as all of this project do, or writes into them."""
@@ -129,6 +130,7 @@ def test_a_variant_shares_what_it_does_not_change(tmp_path, monkeypatch, can_lin
     assert status(run).up_to_date and not any(one.samefile(other) for one, other in pairs)
 
 
+@pytest.mark.slow
 def test_a_failure_is_shown_and_what_needs_it_does_not_run(tmp_path):
     bad = make_job(
         tmp_path, "bad", "# Title", "## 2. Divide", "1 / 0", "print('never')", outputs=["a"]

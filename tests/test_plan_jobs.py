@@ -128,18 +128,10 @@ def test_what_was_made_of_networks_that_go_goes_too(tmp_path, keep, split_metric
 
 @pytest.mark.slow
 def test_networks_no_longer_kept_do_not_stop_the_comparison(tmp_path):
-    options = [
-        "--preset",
-        "smoke",
-        "--configurations",
-        3,
-        "--metrics",
-        "random",
-        "--attacks",
-        "fgsm",
-        "--workspace",
-        tmp_path,
-    ]
+    options = (
+        "--preset smoke --configurations 3 --metrics random --attacks fgsm --workspace".split()
+    )
+    options.append(tmp_path)
     assert run_all(*options).returncode == 0
     fresh = Workspace(tmp_path).fresh_attack("digits", 0, 3)
     assert fresh.exists()
