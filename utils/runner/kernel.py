@@ -11,6 +11,8 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 
+from utils.runner import own_kernel
+
 # Text that libraries write past Python, as TensorFlow's C++ does, is left to the process's own
 # stderr, which is the job's log, instead of being captured into the notebook.
 ARGUMENTS = ("--IPKernelApp.capture_fd_output=False", "--HistoryManager.enabled=False")
@@ -39,7 +41,7 @@ class ForkedKernel(psutil.Process):
 
 def kernel_manager(kernel: ForkedKernel | None) -> type[AsyncKernelManager]:
     """A kernel manager that runs this interpreter: in the process of `kernel`, or in a new one."""
-    launcher = [sys.executable, "-m", "utils.runner.own_kernel"]  # a job's process runs in the root
+    launcher = [sys.executable, "-P", own_kernel.__file__]  # -P: no modules from that folder
 
     class ForkedProvisioner(LocalProvisioner):
         async def launch_kernel(self, cmd: list[str], **_: object) -> dict:
