@@ -610,6 +610,21 @@ def study(gains, n=10, datasets=1):
     return pd.concat(parts)
 
 
+def test_where_random_is_recommended_its_tests_are_those_of_the_others():
+    worse = {2: {"deepgini": -0.1, "nc": -0.05, "random": 0}}
+    text = analyse(study(worse)).text
+    assert "no metric orders better beyond chance (Wilcoxon with Holm)" in text
+    assert "no test is made" not in text
+    assert "no test is made" in analyse(study(worse, n=3)).text
+
+
+def test_configurations_that_are_equally_accurate_have_no_first():
+    gains = {c: {"deepgini": 0.1, "random": 0} for c in (1, 2)}
+    configuration = answers(analyse(study(gains)))[1]
+    assert configuration["answer"].startswith("No configuration is the most accurate")
+    assert configuration["verdict"] == "cannot tell: several are equally accurate"
+
+
 @pytest.mark.slow
 def test_answers_agree_with_the_study_beyond_chance():
     gains = {c: {"deepgini": 0.1 + c / 1000, "nc": 0.05, "random": 0} for c in (1, 3)}

@@ -234,7 +234,7 @@ def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.
     elif choice["metric"] == "random" and len(against):
         tested = against.dropna(subset="p_holm")
         better = tested[(tested["p_holm"] < ALPHA) & (tested["difference"] > 0)]
-        names = and_list(map(metric_name, better["first"])) or "no metric"
+        names = and_list(map(metric_name, better["first"])) if len(better) else "no metric"
         sentences.append(
             f"over {ranking.blocks}, {names} orders better beyond chance (Wilcoxon with Holm)."
             if len(tested)
