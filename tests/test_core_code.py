@@ -244,7 +244,7 @@ def test_which_definition_a_name_means_counts(print_of):
     other = {**TWO, "a": f"{swapped['b']}{swapped['c']}def{rest}"}
     before, after = print_of(TWO), print_of(other)
     assert before != after and {n for n in before if before[n] != after[n]} == {NAMES}
-    first = {**TWO, "d": "from utils.b import load\n", "a": f"import utils.d\n{TWO['a']}"}
+    first = {**TWO, "d": "from utils.b import load\n", "a": f"from utils import d\n{TWO['a']}"}
     assert print_of(first) == print_of({**first, "d": "from utils.c import load\n"})  # not used
     first["d"] += "def use():\n    return load()\n"
     assert print_of(first) != print_of({**first, "d": first["d"].replace("utils.b", "utils.c")})
@@ -254,7 +254,8 @@ def test_which_definition_a_name_means_counts(print_of):
 
 
 FILLED = {
-    "a": "from utils.b import TABLE\nimport utils.c\ndef answer(x):\n    return TABLE['f'](x)\n",
+    "a": "from utils import c\nfrom utils.b import TABLE\n"
+    "def answer(x):\n    return TABLE['f'](x)\n",
     "b": "TABLE = {}\n\ndef enter(f):\n    TABLE['f'] = f\n    return f\n",
 }
 FILLS = {
@@ -292,10 +293,6 @@ def test_what_a_registry_is_filled_with_counts(print_of, text):
             "def do_x():\n    return 1\n",
         ),
         (
-            "import utils.b\ndef answer():\n    return utils.b.do_x()\n",
-            "def do_x():\n    return 1\n",
-        ),
-        (
             "from importlib import import_module\n"
             "def answer():\n    return import_module('utils.b').do_x()\n",
             "def do_x():\n    return 1\n",
@@ -317,17 +314,7 @@ def test_what_a_registry_is_filled_with_counts(print_of, text):
             "    @cached_property\n    def made(self):\n        return _make()\n",
         ),
     ],
-    ids=[
-        "getattr",
-        "vars",
-        "import a.b",
-        "import_module",
-        "try",
-        "__getattr__",
-        "twice",
-        "alias",
-        "method",
-    ],
+    ids=["getattr", "vars", "import_module", "try", "__getattr__", "twice", "alias", "method"],
 )
 def test_ways_to_code_without_its_name(print_of, a, b):
     after = b.replace("1", "2")
@@ -343,10 +330,12 @@ def test_ways_to_code_without_its_name(print_of, a, b):
         "exec('x = 1')",
         "import importlib\ndef f(n):\n    importlib.import_module(n)",
         "x = __import__('y')",
+        "import utils.b",
+        "@f.register\ndef _(x: int):\n    pass",
     ],
 )
 def test_what_can_not_be_followed_is_refused(print_of, text):
-    modules = {"a": f"import utils.b\n{text}\ndef answer():\n    return 1\n", "b": ""}
+    modules = {"a": f"from utils import b\n{text}\ndef answer():\n    return 1\n", "b": ""}
     with pytest.raises(ValueError, match=r"utils\.a: line \d+: .* hides what is used"):
         print_of(modules)
 
@@ -356,3 +345,32 @@ def test_what_is_left_out_does_not_count(print_of):
     assert "fourth" not in before and "late" in before
     other = changed("d", "y**power", "y + power")
     assert print_of(other, leave_out=("utils.d", "utils.la")) == before
+
+
+def test_alike_definitions_that_read_other_values_are_told_apart(print_of):
+    """Two twins that read a constant of their own module: which has which value matters."""
+    twin = "SIZE = {}\ndef helper():\n    return SIZE\n"
+    first = {
+        "a": "from utils.b import helper\nfrom utils.c import helper as other\n"
+        "def answer():\n    return helper() - other()\n",
+        "b": twin.format(1),
+        "c": twin.format(2),
+    }
+    second = {**first, "b": twin.format(2), "c": twin.format(1)}
+    assert print_of(first) != print_of(second)
+
+
+def test_a_name_that_is_defined_and_imported_may_mean_both(print_of):
+    both = "def f():\n    return 0\ndef answer():\n    from utils.{} import f\n    return f()\n"
+    rest = {"b": "def f():\n    return 1\n", "c": "def f():\n    return 2\n"}
+    load = "from utils import b, c\n"
+    assert print_of({**rest, "a": load + both.format("b")}) != print_of(
+        {**rest, "a": load + both.format("c")}
+    )
+
+
+def test_the_order_of_calls_counts(print_of):
+    calls = "import itertools\nc = itertools.count()\nA = next(c)\nB = next(c)\n"
+    swapped = calls.replace("A = next(c)\nB = next(c)", "B = next(c)\nA = next(c)")
+    use = "from utils.b import A\ndef answer():\n    return A\n"
+    assert print_of({"a": use, "b": calls}) != print_of({"a": use, "b": swapped})

@@ -19,7 +19,7 @@ def defined_in(*rooms):
     """Names that only modules of these rooms define."""
     names = {True: set(), False: set()}
     for path in (ROOT / "utils").rglob("*.py"):
-        found = code.parse(path.read_text(encoding="utf-8")).definitions
+        found = code.parse(path.read_text(encoding="utf-8")).defined
         names[path.relative_to(ROOT / "utils").parts[0] in rooms] |= found.keys()
     assert len(names[True]) > 10
     return names[True] - names[False]
@@ -90,7 +90,9 @@ def test_files_of_the_run_are_not_trusted_to_be_those_of_a_variant(tmp_path):
     (variant.root / "out").touch()  # as a job starts with what the run has made
     write_record(varied, State.RUNNING)
     assert not status(varied, "trust").up_to_date
-    write_record(varied, State.DONE)
+    write_record(varied, State.DONE, {"parameters": {"value": 2}})  # the run's, copied
+    assert not status(varied, "trust").up_to_date
+    write_record(varied, State.DONE, {"parameters": dict(varied.parameters)})
     assert status(varied, "trust").up_to_date
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -23,7 +24,7 @@ from utils.core.files import read_json
 from utils.core.paths import Workspace
 from utils.plan.freshness import status
 from utils.retraining.results import COST, read_results
-from utils.runner import cluster, placement
+from utils.runner import cluster, placement, worker
 from utils.runner.cluster import Cluster, ClusterError, ClusterLost
 from utils.runner.worker import Site, code_of
 
@@ -227,6 +228,20 @@ def test_a_worker_that_is_not_fit_is_none():
     assert said[1:] == ["A worker is there again (c); the run goes on."]
     client.status = "connecting"  # to the scheduler, which says itself that it is gone
     assert fit() == set() and len(said) == 2
+    client.status = "closed"
+    with pytest.raises(ClusterLost, match="the scheduler is gone"):
+        fit()
+
+
+def test_a_job_does_not_come_back_to_the_worker_that_it_was_taken_from():
+    """While another has room; against a scheduler that is played."""
+    client = SimpleNamespace(status="running", processing=dict)
+    jobs = placement.Placement(client, Cluster(scheduler="tcp://h:1"), "run", 1, print)
+    free = {"running": True, "threads": 1, "gpus": 0, "begun": []}
+    jobs._there, jobs._left = {"a": free, "b": free}, {"job": "a"}
+    assert (jobs.room("job", 0), jobs.room("other", 0)) == ("b", "a")
+    jobs._there = {"a": free}
+    assert jobs.room("job", 0) == "a"
 
 
 @pytest.mark.parametrize("rule", ["content", "force"])
@@ -550,3 +565,20 @@ def test_curves_on_two_workers_one_of_them_killed_give_the_same_table(tmp_path, 
     assert one.equals(two)
     plan = run_all(*command, "--split-metrics", "--plan")
     assert "0 of 10 jobs would run" in plan.stdout, plan.stdout
+
+
+def test_a_worker_without_a_folder_for_temporary_files_is_not_fit(monkeypatch):
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    async def heartbeat():
+        pass
+
+    monkeypatch.setattr(worker.tempfile, "mkdtemp", full)
+    metrics, state = {}, SimpleNamespace(total_resources={})
+    dask_worker = SimpleNamespace(state=state, metrics=metrics, heartbeat=heartbeat)
+    runner = worker.Runner("run", Site("", "", "", "", {}), network=False)
+    asyncio.run(runner.setup(dask_worker))
+    assert metrics["run"](None)["refusal"].startswith("has no folder for temporary files")
+    runner.teardown(dask_worker)
+    assert not metrics

@@ -40,12 +40,14 @@ class Module:
 
     body: list[ast.stmt]
     """Its statements, without what changes no number."""
-    definitions: dict[str, str]
-    """Hash of each name that it defines."""
+    defined: dict[str, list[str]]
+    """For each name that it defines the hashes of the statements that do so."""
     is_plain: bool
     """Whether it does no more than define each name once, so that order does not matter."""
-    uses: set[tuple[str, str, str]]
-    """Hash of a statement, a name in it, and the attribute of that name, if one is asked for."""
+    calls: list[str]
+    """Hashes of assignments that call something, in order: the calls may depend on each other."""
+    uses: dict[str, set[tuple[str, str]]]
+    """For the hash of each statement the names in it, each with the attribute that is asked for."""
     imports: dict[str, set[tuple[str, str]]]
     """From the project: for a name here the modules, and the names there or empty texts."""
     loads: set[str]
@@ -83,33 +85,50 @@ def fingerprint(source: str, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
             pending |= modules[name].loads
     found: dict[str, list[str]] = {}
     for name in modules.keys() - {""}:
-        for defined, value in modules[name].definitions.items():
-            found.setdefault(defined, []).append(value)
+        for defined, statements in modules[name].defined.items():
+            found.setdefault(defined, []).append(_digest(statements))
         if not modules[name].is_plain:
             found.setdefault(STATEMENTS, []).append(_digest(map(ast.dump, modules[name].body)))
-    found[NAMES] = list(
-        {
-            _digest((*use, meant))
-            for module in modules
-            for use in modules[module].uses
-            if (meant := _meant(modules, module, *use[1:]))
-        }
-    )
+        if len(modules[name].calls) > 1:
+            found.setdefault(STATEMENTS, []).append(_digest(modules[name].calls))
+    found[NAMES] = _meanings(modules)
     return {name: _digest(sorted(values)) for name, values in found.items()}
 
 
-def _meant(modules: dict[str, Module], module: str, name: str, attribute: str = "") -> list[str]:
-    """Hashes of the definitions that a name in a module may stand for, wherever they are."""
-    if name in modules[module].definitions:
-        return [modules[module].definitions[name]]
-    meant: list[str] = []
-    for source, there in sorted(modules[module].imports.get(name, ())):
+_DEPTH = 20
+"""Two statements that are alike are told apart if what they use differs so far away, or nearer."""
+
+
+def _meanings(modules: dict[str, Module]) -> list[str]:
+    """A hash of each statement together with what the names in it mean, wherever that is."""
+    uses = {
+        (module, statement): [
+            (use, means) for use in sorted(names) if (means := _meant(modules, module, *use))
+        ]
+        for module, content in modules.items()
+        for statement, names in content.uses.items()
+    }
+    known = {key: key[1] for key in uses}
+    for _ in range(_DEPTH):  # each time what is meant is known one definition further
+        known = {
+            key: _digest(
+                [key[1], *((use, sorted(known[m] for m in means)) for use, means in names)]
+            )
+            for key, names in uses.items()
+        }
+    return sorted(known.values())
+
+
+def _meant(
+    modules: dict[str, Module], module: str, name: str, attribute: str = ""
+) -> set[tuple[str, str]]:
+    """The statements, each with its module, that a name in a module may stand for."""
+    found = {(module, statement) for statement in modules[module].defined.get(name, ())}
+    for source, there in modules[module].imports.get(name, ()):
         if source in modules:
-            if wanted := there or attribute:
-                meant += _meant(modules, source, wanted)
-            else:  # the module itself is passed on
-                meant += sorted(modules[source].definitions.values())
-    return meant
+            names = {there or attribute} - {""} or modules[source].defined  # it may be passed on
+            found |= {key for each in names for key in _meant(modules, source, each)}
+    return found
 
 
 @cache
@@ -142,19 +161,21 @@ def parse(source: str) -> Module:
             imports.setdefault(here, set()).add((module, there))
             loads.add(module)
     body = _WithoutWords().visit(tree).body
-    statements: dict[str, list[str]] = {}
-    uses: set[tuple[str, str, str]] = set()
+    defined: dict[str, list[str]] = {}
+    uses: dict[str, set[tuple[str, str]]] = {}
+    calls: list[str] = []
     is_plain = True
     for node in body:
         names, statement = _defined(node), _digest([ast.dump(node)])
-        again = not isinstance(node, ast.Import | ast.ImportFrom) and statements.keys() & set(names)
+        again = not isinstance(node, ast.Import | ast.ImportFrom) and defined.keys() & set(names)
         is_plain &= bool(names) and not again
         for name in names:
-            statements.setdefault(name, []).append(statement)
-        uses |= {(statement, *use) for use in _uses(node)}
-    definitions = {name: _digest(found) for name, found in statements.items()}
+            defined.setdefault(name, []).append(statement)
+        uses.setdefault(statement, set()).update(_uses(node))
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            calls += [statement] if any(isinstance(p, ast.Call) for p in ast.walk(node)) else []
     parents = {parent for name in loads for parent in _parents(name)}
-    return Module(body, definitions, is_plain, uses, imports, loads | parents)
+    return Module(body, defined, is_plain, calls, uses, imports, loads | parents)
 
 
 def _digest(parts: Iterable[object]) -> str:
@@ -190,6 +211,12 @@ def _refuse(node: ast.AST) -> None:
     hidden = ""
     if isinstance(node, ast.ImportFrom) and (node.level or node.names[0].name == "*"):
         hidden = "this import"
+    elif isinstance(node, ast.Import):
+        nested = [a.name for a in node.names if "." in a.name and not a.asname]
+        hidden = "this import" if any(map(_is_module, nested)) else ""
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        by_type = any(ast.unparse(d).endswith(".register") for d in node.decorator_list)
+        hidden = "dispatch by annotations" if by_type else ""
     elif isinstance(node, ast.Name) and node.id in ("eval", "exec", "__import__"):
         hidden = node.id
     elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):

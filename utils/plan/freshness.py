@@ -97,7 +97,9 @@ def _has_made(job: Job, record: Mapping[str, Any] | None) -> bool:
 
     A variant starts with the files of its run; a comparison may be one of other variants.
     """
-    if job.original and not (record and record["state"] == State.DONE):
+    if job.original and not (
+        record and record["state"] == State.DONE and record["parameters"] == dict(job.parameters)
+    ):
         return False
     variants = job.parameters.get("variants")
     if variants and record and record["parameters"].get("variants") != variants:

@@ -108,6 +108,8 @@ def _warnings(jobs: Iterable[Mapping]) -> list[str]:
             "Out of date: results have changed since this was written. Run the same command "
             "again, with all steps."
         )
+    if any(job["state"] not in (State.DONE, OUTDATED) for job in jobs):
+        found.append("Not all jobs below are done, so this may be the answer of an earlier run.")
     weak = sorted(
         {j["dataset"] for j in jobs if j["step"] == TRAINING.id and GUESSING in j["numbers"]}
     )

@@ -228,7 +228,7 @@ def answers(client: Client, cluster: Cluster, run_id: str) -> dict[str, dict]:
         what the scheduler knows: ``running``, ``threads`` and ``gpus``.
     """
     found = {}
-    for address, about in client.scheduler_info(n_workers=-1)["workers"].items():
+    for address, about in client.scheduler_info(n_workers=-1).get("workers", {}).items():
         # The worker of this machine alone is this very process.
         own = {} if cluster.scheduler else {"refusal": "", "begun": []}
         if answer := about["metrics"].get(run_id, own):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, NamedTuple
 
+from distributed.comm import CommClosedError
+
 from utils.runner.cluster import LOST, Cluster, ClusterLost, answers, asking
 from utils.runner.worker import Ended, Task, run_task
 
@@ -77,12 +79,16 @@ class Placement:
         self._there: dict[str, dict] = {}
         self._refused: set[str] = set()
         self._losses: Counter[str] = Counter()
+        self._just_lost: set[str] = set()
+        self._left: dict[str, str] = {}
         self._numbers = itertools.count()
         self._woken = threading.Event()
         self._used_at, self._reminders = time.monotonic(), 0
 
     def fit(self) -> dict[str, dict]:
         """`answers` of the workers that are there and fit; those that join are asked, too."""
+        if self.client.status not in ("running", "connecting"):
+            raise ClusterLost(LOST)
         found = answers(self.client, self.cluster, self.run_id)
         if self.client.status != "running":
             return {}  # it is the scheduler that is gone
@@ -101,18 +107,21 @@ class Placement:
             if future.done():
                 try:
                     found[name] = future.result(timeout=FETCH_SECONDS)
-                except CancelledError:
+                except (CancelledError, CommClosedError):
                     raise ClusterLost(LOST) from None
-                except TimeoutError:  # the worker went before its answer was fetched
-                    pass
+                except TimeoutError as error:
+                    if future.status == "error":  # the job's own, else the worker went before
+                        found[name] = error
                 except Exception as error:
                     found[name] = error
             lost = where not in self._there and self.client.status == "running"
             if name not in found and lost:
                 self._losses[name] += 1
+                self._just_lost.add(name)
                 if self._losses[name] > MOST_LOST:
                     found[name] = RuntimeError(f"{self._losses[name]} workers died while it ran")
             if name in found or lost or self._could_move(name):
+                self._left[name] = where
                 self.tries.pop(name).future.release()
         return found
 
@@ -121,18 +130,20 @@ class Placement:
         """Whether a job has not begun, though a worker that could run it does nothing."""
         future, where, gpus, since = self.tries[name]
         alone = self._there.keys() <= {where}
-        if alone or where not in self._there or time.monotonic() - since < MOVE_SECONDS:
+        patience = MOVE_SECONDS + len(self._there) / 100  # heartbeats of many come less often
+        if alone or where not in self._there or time.monotonic() - since < patience:
             return False
         if future.key in self._there[where]["begun"]:
             return False
-        other = self.room(gpus)
+        other = self.room(name, gpus)
         return other is not None and not self.client.processing().get(other)
 
     @asking()
-    def room(self, gpus: int) -> str | None:
+    def room(self, name: str, gpus: int) -> str | None:
         """The least busy worker with a free slot, and so many GPUs; None if all have enough to do.
 
-        Of several runs each has its own slots, so that none waits for the end of another.
+        Of several runs each has its own slots, so that none waits for the end of another. A worker
+        that the job was taken from comes last.
         """
         tries = self.tries.values()
         mine = {address: [t for t in tries if t.where == address] for address in self._there}
@@ -144,7 +155,10 @@ class Placement:
             and gpus + sum(t.gpus for t in mine[address]) <= about["gpus"]
         ]
         busy = self.client.processing() if len(free) > 1 else {}  # with other runs, too
-        return min(free, key=lambda a: max(len(busy.get(a, ())), len(mine[a])), default=None)
+        left = self._left.get(name)
+        return min(
+            free, key=lambda a: (a == left, max(len(busy.get(a, ())), len(mine[a]))), default=None
+        )
 
     def start(self, name: str, task: Task, where: str) -> None:
         """Start a job on a worker."""
@@ -158,7 +172,8 @@ class Placement:
         )
         future.add_done_callback(lambda _: self._woken.set())
         self.tries[name] = Try(future, where, task.gpus, time.monotonic())
-        if self._losses[name]:
+        if name in self._just_lost:
+            self._just_lost.remove(name)
             self.say(f"A worker is lost; {name} goes on on {where}")
 
     def judge(self, used: Collection[str]) -> None:

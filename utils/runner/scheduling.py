@@ -86,7 +86,7 @@ def run(
                     gpus = cluster.gpus_per_job if job.step.network else 0
                     if not all(outcomes[name].fine for name in needs):
                         outcomes[job.name] = _not_run(job)
-                    elif where := placement.room(gpus):
+                    elif where := placement.room(job.name, gpus):
                         task = _task(job, links[job.name], run_id, rule, gpus)
                         placement.start(job.name, task, where)
                 running = [known[name] for name in placement.tries]

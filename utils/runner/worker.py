@@ -108,7 +108,7 @@ class Runner(WorkerPlugin):
     nothing, but Dask drops its tasks.
 
     The scheduler learns with each heartbeat, as a metric of the run's name, whether the worker is
-    fit and which jobs have begun: a worker that hangs keeps nobody waiting for its answer.
+    fit and which jobs have begun: in the middle of a run, one that hangs keeps nobody waiting.
 
     Parameters
     ----------
@@ -129,13 +129,19 @@ class Runner(WorkerPlugin):
         self._dropped: set[object] = set()
         self._stopped = False
         self._server: ForkServer | None = None
-        self._settings = tempfile.mkdtemp(prefix="guided-retraining-")  # in which there are none
+        self.refusal, self._settings = "", ""
+        try:
+            self._settings = tempfile.mkdtemp(
+                prefix="guided-retraining-"
+            )  # in which there are none
+        except OSError as error:
+            self.refusal = f"has no folder for temporary files ({error})"
         seen = os.environ.get("CUDA_VISIBLE_DEVICES")
         n_gpus = int(worker.state.total_resources.get("GPU", 0))
         self._gpus = seen.split(",") if seen else [str(number) for number in range(n_gpus)]
         # By the jobs of all runs: which of them has a GPU.
         self._taken: dict[str, str] = vars(worker).setdefault("gpus_taken", {})
-        self.refusal = self.site.refusal()
+        self.refusal = self.refusal or self.site.refusal()
         worker.metrics[self.name] = lambda _: {
             "refusal": self.refusal,
             "begun": list(self._running),
