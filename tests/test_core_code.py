@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from utils.core import code
+from utils.core import code, source
 from utils.core.code import NAMES, code_hash
 
 START = "from utils.a import answer\nprint(answer(3))"
@@ -110,13 +110,13 @@ def print_of(tmp_path, monkeypatch):
             cached.cache_clear()
         return code.fingerprint(start, leave_out)
 
-    monkeypatch.setattr(code, "ROOT", tmp_path)
+    monkeypatch.setattr(source, "ROOT", tmp_path)
     yield fingerprint
     for cached in CACHES:
         cached.cache_clear()
 
 
-CACHES = (code.fingerprint, code.load, code.parse, code._is_module)
+CACHES = (code.fingerprint, source.load, source.parse, source._is_module)
 
 
 def changed(module, old, new, modules=PROJECT):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.notebooks import make_job, write_template
-from utils.core import code
+from utils.core import source
 from utils.core.files import write_json
 from utils.core.paths import ROOT
 from utils.plan.freshness import code_hashes, fingerprint, hashes, status
@@ -19,7 +19,7 @@ def defined_in(*rooms):
     """Names that only modules of these rooms define."""
     names = {True: set(), False: set()}
     for path in (ROOT / "utils").rglob("*.py"):
-        found = code.parse(path.read_text(encoding="utf-8")).defined
+        found = source.parse(path.read_text(encoding="utf-8")).defined
         names[path.relative_to(ROOT / "utils").parts[0] in rooms] |= found.keys()
     assert len(names[True]) > 10
     return names[True] - names[False]

@@ -129,19 +129,18 @@ class Runner(WorkerPlugin):
         self._dropped: set[object] = set()
         self._stopped = False
         self._server: ForkServer | None = None
-        self.refusal, self._settings = "", ""
+        self._settings = ""
         try:
-            self._settings = tempfile.mkdtemp(
-                prefix="guided-retraining-"
-            )  # in which there are none
+            self._settings = tempfile.mkdtemp(prefix="guided-retraining-")  # and nothing in it
         except OSError as error:
             self.refusal = f"has no folder for temporary files ({error})"
+        else:
+            self.refusal = self.site.refusal()
         seen = os.environ.get("CUDA_VISIBLE_DEVICES")
         n_gpus = int(worker.state.total_resources.get("GPU", 0))
         self._gpus = seen.split(",") if seen else [str(number) for number in range(n_gpus)]
         # By the jobs of all runs: which of them has a GPU.
         self._taken: dict[str, str] = vars(worker).setdefault("gpus_taken", {})
-        self.refusal = self.refusal or self.site.refusal()
         worker.metrics[self.name] = lambda _: {
             "refusal": self.refusal,
             "begun": list(self._running),

@@ -231,14 +231,11 @@ def how_sure(choice: dict, ranking: Ranking, against: pd.DataFrame, effects: pd.
         )
         if "seeds of" in found["blocks"]:  # they share images: no claim beyond them
             sentences.append("That is about seeds of this data set, not of other data sets.")
-    elif choice["metric"] == "random" and len(against):
-        tested = against.dropna(subset="p_holm")
+    elif choice["metric"] == "random" and len(tested := against.dropna(subset="p_holm")):
         better = tested[(tested["p_holm"] < ALPHA) & (tested["difference"] > 0)]
         names = and_list(map(metric_name, better["first"])) if len(better) else "no metric"
         sentences.append(
             f"over {ranking.blocks}, {names} orders better beyond chance (Wilcoxon with Holm)."
-            if len(tested)
-            else f"over {ranking.blocks}, no test is made.{takes}"
         )
     else:
         sentences.append(
