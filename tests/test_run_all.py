@@ -251,7 +251,7 @@ BAD_INPUT = {
     ),
     "links out": (links_out, "no images found; expected train/<class>/<image>"),
     "links out, counted": (links_out, "; 3 links that lead out of the folder were left out"),
-    "loop": (loop, "expected a path (Symlink loop"),
+    "loop": (loop, "loop', expected a path ("),
     "device": (mine("/dev/zero"), "expected a file or folder, got a device, pipe or socket"),
     "pipe as npz": (lambda p: mine(pipe(p, "a.npz")), "got a device, pipe or socket"),
     "pipe as archive": (lambda p: mine(pipe(p, "a.tar.gz")), "got a device, pipe or socket"),

@@ -76,7 +76,8 @@ def path_of(option: str, text: str) -> Path:
     """An absolute path from the command line, which need not exist."""
     try:
         path = Path(text).expanduser().resolve()
-        path.exists()  # or its name is too long, or a folder above it may not be read
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()  # or its name is too long, or a folder above it may not be read
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user, or a loop
         reason = getattr(error, "strerror", None) or error
         raise ParameterError(f"{option}: got {text!r}, expected a path ({reason})") from None
