@@ -1,5 +1,7 @@
 """Attacks: by hand on a linear model, budgets, Carlini-Wagner, selection and summary."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -49,6 +51,10 @@ def linear(weights):
 
 def length(change, order):
     return np.linalg.norm(change.reshape(len(change), -1), order, axis=1)
+
+
+def kept_by(model):
+    return model.__dict__["_kept_functions"].values()
 
 
 def accuracy(model, images, labels):
@@ -277,7 +283,32 @@ def test_summary_by_hand():
     assert row["l2_mean"] == pytest.approx(0.0707107, abs=1e-6)
     assert row["linf_max"] == pytest.approx(0.05, abs=1e-6)
     assert row["l1_mean"] == pytest.approx(0.1, abs=1e-6)
-    assert row["seconds_per_1000"] > 0
+    assert row["seconds_per_1000"] == pytest.approx(1000 * row["seconds"] / 3)
+    assert row["seconds"] > 0
+    assert row["energy_kwh"] >= 0 and row["energy_method"]
+
+
+@pytest.mark.parametrize("name", ["fgsm", "cw"])
+def test_compilation_is_not_measured(name, digits, monkeypatch):
+    """Even if the first image fools the network before, so that nothing is done with it."""
+    trained, images, labels = digits
+    model = architectures.build("8 16 P | 32", (8, 8, 1), 10)  # nothing of it is compiled
+    model.set_weights(trained.get_weights())
+    first = make_adversarials(trained, images, labels, [name], n=5).source[0]
+    labels = predict(trained, images).argmax(axis=1)
+    labels[first] = (labels[first] + 1) % 10
+    entry, traces = ATTACKS[name], []
+
+    def attack(model, images, labels, **options):
+        result = entry.function(model, images, labels, **options)
+        functions = [f for f in kept_by(model) if hasattr(f, "experimental_get_tracing_count")]
+        traces.append((len(images), sum(f.experimental_get_tracing_count() for f in functions)))
+        return result
+
+    monkeypatch.setitem(ATTACKS, name, dataclasses.replace(entry, function=attack))
+    made = make_adversarials(model, images, labels, [name], n=5)
+    assert [n for n, _ in traces] == [1, 5] and made.source[0] == first
+    assert traces[0][1] == traces[1][1] > 1
 
 
 @pytest.mark.parametrize(

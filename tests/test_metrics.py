@@ -554,7 +554,8 @@ def outcome(seed=0):
 
 
 def test_registry_has_the_metrics_of_the_study():
-    assert list(METRICS) == ["nc", "lsa", "dsa", "deepgini", "softmax_entropy", "random"]
+    study = ["nc", "lsa", "dsa", "deepgini", "softmax_entropy", "random"]
+    assert list(METRICS) == [*study, "adversarial_first"]
     assert all(metric.id == key and metric.reference for key, metric in METRICS.items())
 
 
@@ -570,8 +571,18 @@ def test_score_all():
     np.testing.assert_array_equal(scores["deepgini"], deepgini(p))
     np.testing.assert_array_equal(scores["softmax_entropy"], softmax_entropy(p))
     assert all(s.shape == (380,) and s.dtype == np.float64 for s in scores.values())
-    assert table.columns.tolist() == ["metric", "name", "seconds", "notes"]
-    assert table["metric"].tolist() == list(METRICS) and (table["seconds"] >= 0).all()
+    assert table.columns.tolist() == ["metric", "name", "seconds", "energy_kwh", "notes"]
+    assert table["metric"].tolist() == list(METRICS) and (table["seconds"] > 0).all()
+    assert (table["energy_kwh"] >= 0).all()
+
+
+def test_what_a_forward_pass_must_see():
+    parts = ["train"], ["adv_train"], ["train", "adv_train"]
+    seen = {m: [METRICS[m].forward_parts(ordered) for ordered in parts] for m in METRICS}
+    both = ["adv_train", "train"]
+    assert seen["nc"] == seen["deepgini"] == [["train"], ["adv_train"], both]
+    assert seen["lsa"] == seen["dsa"] == [["train"], both, both]
+    assert seen["random"] == seen["adversarial_first"] == [[], [], []]
 
 
 def test_random_scores_come_from_the_seed():

@@ -5,7 +5,7 @@ import pytest
 
 from tests.own_networks import outputs_of
 from utils.networks import architectures, files, runtime
-from utils.networks.activations import activations, predict
+from utils.networks.activations import activations, measured_activations, predict
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,17 @@ def test_traces_equal_those_of_a_sub_model(model, images, layer, same_as, neuron
     expected = outputs_of(naive, images).reshape(50, -1)
     np.testing.assert_allclose(traces, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(probabilities, outputs_of(model, images), rtol=1e-5)
+
+
+def test_measured_passes_give_the_same_and_what_they_take(model, images):
+    parts = {"train": images, "adv_train": images[:20]}
+    outcomes, costs = measured_activations(model, parts, "dense_1")
+    for part, own in parts.items():
+        for found, expected in zip(outcomes[part], activations(model, own, "dense_1"), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        assert 0 < costs[f"forward_{part}_seconds"] < 10
+        assert costs[f"forward_{part}_energy_kwh"] >= 0
+    assert len(costs) == 4
 
 
 def test_predict_follows_the_weights_and_does_not_depend_on_the_batch(model, images):

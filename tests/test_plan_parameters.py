@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import papermill
 import pytest
 
@@ -31,7 +33,7 @@ def test_the_cell_is_read_as_papermill_reads_it(step):
     assert list(ours) == list(theirs)
     for name, parameter in ours.items():
         assert parameter.type.__name__ == theirs[name]["inferred_type_name"]
-        assert repr(parameter.default) == theirs[name]["default"].replace('"', "'")
+        assert parameter.default == ast.literal_eval(theirs[name]["default"])
         assert parameter.help == theirs[name]["help"]
 
 
@@ -80,8 +82,9 @@ def test_lists_are_read():
         ("points=many", "points: got 'many', expected a whole number"),
         ("points=2.5", "expected a whole number"),
         ("points=0", "points: got 0, expected at least 1"),
-        ("epsilon=-0.1", "at least 0 and at most 1"),
-        ("epsilon=1.5", "at least 0 and at most 1"),
+        ("epsilon=-0.1", "more than 0 and at most 1"),
+        ("epsilon=0", "more than 0 and at most 1"),
+        ("epsilon=1.5", "more than 0 and at most 1"),
         ("epsilon=nan", "expected a finite number"),
         ("learning_rate=0", "more than 0"),
         ("epochs=0", "epochs: got 0, expected at least 1"),
@@ -139,7 +142,7 @@ def test_bad_variants_are_explained(text, message):
         ("metrics", ["nc", "nc"], "each value once"),
         ("metrics", ["dsaa"], "did you mean 'dsa'?"),
         ("attacks", ["fsgm"], "did you mean 'fgsm'?"),
-        ("configurations", [4], "one of 1, 2, 3"),
+        ("configurations", [6], "one of 1, 2, 3, 4, 5"),
         ("seeds", [-1], "at least 0"),
         ("seeds", ["a"], "int values only"),
         ("datasets", ["../up"], "letters, digits"),

@@ -51,6 +51,33 @@ def test_a_layer_is_asked_for_where_it_is_traced(pooled, tmp_path, steps, layer,
         requests.inputs(everything, jobs, "content")
 
 
+@pytest.mark.parametrize(
+    ("stop", "message"),
+    [
+        (
+            lambda x, keras: keras.ops.round(16 * x) / 16,
+            "has no gradient with respect to its images",
+        ),
+        (lambda x, keras: keras.ops.sign(x - 0.5), r"the gradient of .* is 0 for 8 of 8 images"),
+    ],
+)
+@pytest.mark.parametrize("configuration", [2, 4])
+def test_a_network_that_no_gradient_passes_is_refused_before_any_work(
+    tmp_path, stop, message, configuration
+):
+    runtime.start(seed=0, threads=1)
+    import keras
+
+    image = keras.Input((8, 8, 1))
+    hidden = keras.layers.Dense(9, "relu")(keras.layers.Flatten()(stop(image, keras)))
+    keras.Model(image, keras.layers.Dense(10, "softmax")(hidden)).save(tmp_path / "own.keras")
+    given = {"digits": {"own_model": str(tmp_path / "own.keras"), "points": 2}}
+    jobs = plan(Workspace(tmp_path / "w"), ["digits"], [0], [configuration], given)
+    with pytest.raises(ValueError, match=message) as error:
+        requests.inputs(jobs, jobs, "content")
+    assert "\n" not in str(error.value) and not (tmp_path / "w").exists()
+
+
 @pytest.mark.parametrize(("layer", "fine"), [("last", True), ("conv_1", False), ("x", False)])
 def test_a_layer_is_looked_for_in_the_network_that_is_there(
     pooled, tmp_path, monkeypatch, layer, fine

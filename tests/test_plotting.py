@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from tests.test_templates import NOTEBOOKS, cells
 from utils import plotting
@@ -23,7 +24,8 @@ from utils.plotting.adversarial import (
     attack_norms,
     fresh_accuracy,
 )
-from utils.plotting.curves import all_curves, resource_curves, retraining_curves
+from utils.plotting.budgets import accuracy_by_budget
+from utils.plotting.curves import all_curves, curve_panels, resource_curves, retraining_curves
 from utils.plotting.evidence import critical_differences, differences_to_random
 from utils.plotting.images import class_counts, image_grid
 from utils.plotting.networks import confusion_matrix, training_history
@@ -31,7 +33,9 @@ from utils.plotting.scores import first_picks, rank_correlation, score_distribut
 from utils.plotting.sensitivity import setting_effects
 from utils.plotting.style import STYLE, metric_style, save_figure
 from utils.plotting.tradeoffs import comparison, pareto
+from utils.retraining.fresh_results import BY_EPSILON
 from utils.retraining.outcomes import pack
+from utils.retraining.selection import measured
 from utils.statistics.advice import recommend
 from utils.statistics.pairs import compare_pairs
 from utils.statistics.ranking import rank_tests
@@ -56,6 +60,8 @@ def table(metrics=tuple(METRICS), configurations=(2,), seeds=(0,), points=3, dat
                 for seed in seeds:
                     for point in range(points + 1):
                         accuracy = 0.5 + (0.1 * point - 0.01 * rank + 0.02 * seed) * (point > 0)
+                        right = pack(np.arange(1000) < 1000 * accuracy)
+                        both = f"{right};{right}"
                         rows.append(
                             {
                                 "dataset": dataset,
@@ -64,10 +70,17 @@ def table(metrics=tuple(METRICS), configurations=(2,), seeds=(0,), points=3, dat
                                 "seed": seed,
                                 "point": point,
                                 "n_inputs": 100 * point,
+                                "n_prefix": 100 * point,
+                                "n_adversarial": 50 * point,
                                 "accuracy": accuracy,
                                 "loss": 1 - accuracy,
                                 "val_accuracy": accuracy,
-                                "val_right": pack(np.arange(1000) < 1000 * accuracy),
+                                "val_right": right,
+                                "right": right,
+                                **dict.fromkeys(
+                                    ("accuracy_robust", "val_accuracy_robust"), accuracy
+                                ),
+                                **dict.fromkeys(("right_robust", "val_right_robust"), both),
                                 "accuracy_clean": accuracy,
                                 "accuracy_cw": accuracy,
                                 "fit_seconds": float(point * configuration),
@@ -75,12 +88,20 @@ def table(metrics=tuple(METRICS), configurations=(2,), seeds=(0,), points=3, dat
                                 "cpu_percent": 95.0,
                                 "memory_peak_mb": 700.0 + point,
                                 "energy_kwh": point / 1000,
+                                "adversarial_seconds": 40.0 * (point > 0),
+                                "adversarial_energy_kwh": 0.1 * (point > 0),
+                                "scoring_seconds": 2.0 * (point > 0),
+                                "scoring_energy_kwh": 0.01 * (point > 0),
                                 "energy_method": "estimated (CPU load)",
                                 "gpu_percent": np.nan,
                                 "gpu_memory_mb": np.nan,
                             }
                         )
     return pd.DataFrame(rows)
+
+
+def runs_of(results):
+    return summarise_runs(measured(results))
 
 
 def texts(figure):
@@ -145,7 +166,7 @@ def test_save(tmp_path):
     again = retraining_curves(table())
     assert [path.read_bytes() for path in save_figure(again, tmp_path, "b")] == first
     svg = first[0].decode()
-    assert "<text" in svg and "retraining inputs" in svg and "<dc:date>" not in svg
+    assert "<text" in svg and "inputs put first" in svg and "<dc:date>" not in svg
     pixels = mpl.image.imread(paths[2])
     assert pixels.shape[1] <= 9.2 * 120
     assert pixels[..., :3].std() > 0.05
@@ -286,8 +307,31 @@ def test_fresh_attacks_are_beside_the_fixed_inputs():
     assert axis.lines[0].get_xdata()[0] == pytest.approx(0.31)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["original model", "Neuron coverage", "Distance-based\nsurprise adequacy"]
-    assert "fresh attack (PGD)" in legend(figure)
+    assert "fresh attacks, worst case" in legend(figure)
     assert len({bars.patches[0].get_facecolor() for bars in axis.containers}) == 3
+
+
+def test_accuracy_against_the_budget():
+    rows = [
+        {"dataset": d, "configuration": c, "metric": m, "seed": s}
+        | {column: 1 / (1 + x) - 0.1 * s for x, column in BY_EPSILON.items()}
+        for d in ("mnist", "digits")
+        for c in (1, 3)
+        for m in ("original", "dsa", "nc")
+        for s in (0, 1)
+    ]
+    figure = accuracy_by_budget(pd.DataFrame(rows))
+    titles = [axis.get_title("left") for axis in figure.axes]
+    assert titles == [f"{d}, configuration {c}" for d in ("mnist", "digits") for c in (1, 3)]
+    for axis in figure.axes:
+        lines = {line.get_label(): line for line in axis.lines if line.get_label()[0] != "_"}
+        assert set(lines) == set(legend(figure)) and "original model" in lines and len(lines) == 3
+        for line in lines.values():
+            assert line.get_xdata().tolist() == [0, 0.25, 0.5, 1, 2, 4]
+            assert line.get_ydata() == pytest.approx(1 / (1 + line.get_xdata()) - 0.05)
+        places = axis.transData.transform([(x, 0.5) for x in BY_EPSILON])[:, 0]
+        assert np.ptp(np.diff(np.sort(places))) < 1e-6 < np.diff(places).min()  # evenly spaced
+    assert figure.axes[2].get_xlabel() == "budget, in epsilon"
 
 
 # scores
@@ -380,11 +424,26 @@ def test_one_point_and_the_accuracy_of_one_attack():
 
 def test_curves_are_of_one_configuration():
     mixed = table(configurations=(1, 2))
-    for function in (retraining_curves, resource_curves):
+    for function in (retraining_curves, resource_curves, lambda t: curve_panels(t, ["loss"])):
         with pytest.raises(ValueError, match="one data set and one configuration"):
             function(mixed)
     with pytest.raises(ValueError, match=r"expected columns \['acuracy'\]"):
         retraining_curves(table(), "acuracy")
+
+
+def test_panels_of_several_quantities():
+    results = table()
+    names = ["accuracy", "accuracy_clean", "loss", "accuracy_cw"]
+    figure = curve_panels(results, names)
+    shown = [axis for axis in figure.axes if axis.axison]
+    assert len(shown) == 4 and shown[2].get_title("left").startswith("loss")
+    for axis, quantity in zip(
+        shown, ["accuracy", "accuracy_clean", "loss", "accuracy_cw"], strict=True
+    ):
+        own = results[results["metric"] == "dsa"].sort_values("point")
+        (line,) = lines(axis, METRICS["dsa"].name)
+        assert line.get_ydata().tolist() == pytest.approx(own[quantity][1:].tolist())
+    assert "original model" in legend(figure)
 
 
 def test_resource_curves():
@@ -408,10 +467,12 @@ def test_resource_curves():
 def test_all_curves_at_a_glance():
     results = table(configurations=(1, 3), datasets=("mnist", "digits"))
     figure = all_curves(results)
-    assert [axis.get_ylabel() for axis in figure.axes] == ["mnist", "", "digits", ""]
+    kinds = ("robust accuracy", "the study's accuracy")
+    rows = [f"{dataset}\n{kind}" for dataset in ("mnist", "digits") for kind in kinds]
+    assert [axis.get_ylabel() for axis in figure.axes] == [t for row in rows for t in (row, "")]
     assert [axis.get_title(loc="left") for axis in figure.axes[:2]] == [
-        "configuration 1",
-        "configuration 3",
+        "configuration 1\nfrom scratch",
+        "configuration 3\nadversarial inputs\nonly",
     ]
     for axis in figure.axes:
         *curves, original = axis.get_lines()
@@ -420,12 +481,17 @@ def test_all_curves_at_a_glance():
         np.testing.assert_allclose(curves[0].get_ydata(), [0.6, 0.7, 0.8])
 
 
+def test_all_curves_have_one_legend_whatever_each_configuration_ran():
+    part = table(["dsa", "random"], (3,))
+    results = pd.concat([part, table(["adversarial_first"], (4,))], ignore_index=True)
+    names = [METRICS[metric].name for metric in ("dsa", "random", "adversarial_first")]
+    assert legend(all_curves(results)) == [*names, "original model"]
+
+
 @pytest.mark.parametrize("n_datasets", [1, 6])
 def test_comparison(n_datasets):
     datasets = ["digits", "mnist", "cifar", "fashion", "intel", "gtsrb"][:n_datasets]
-    summary = summarise_seeds(
-        summarise_runs(table(configurations=(1, 2, 3), points=2, datasets=datasets))
-    )
+    summary = summarise_seeds(runs_of(table(configurations=(1, 2, 3), points=2, datasets=datasets)))
     figure = comparison(summary)
     assert len(figure.axes) == 5 * n_datasets
     assert [axis.get_ylabel() for axis in figure.axes[::5]] == datasets
@@ -442,15 +508,25 @@ def test_comparison(n_datasets):
 
 def test_comparison_of_one_metric_without_energy():
     results = table(metrics=["dsa"], seeds=(0, 1)).assign(energy_kwh=np.nan)
-    figure = comparison(summarise_seeds(summarise_runs(results)), accuracy="best_accuracy")
-    assert "best accuracy" in figure.axes[0].get_title("left")
+    figure = comparison(summarise_seeds(runs_of(results)), accuracy="best_accuracy")
+    assert "best robust accuracy" in figure.axes[0].get_title("left")
     assert "not measured" in texts(figure)
+
+
+def test_with_one_seed_whiskers_are_intervals_over_images():
+    summary = summarise_seeds(runs_of(table(metrics=["dsa"])))
+    axis = comparison(summary).axes[0]
+    (whisker,) = axis.containers[0].lines[2]
+    ends = whisker.get_paths()[0].vertices[:, 0]
+    # 800 of 1,000 in both parts
+    expected = stats.binomtest(800, 1000).proportion_ci(method="wilson")
+    np.testing.assert_allclose(ends, expected)
 
 
 def test_pareto():
     results = table(metrics=["dsa", "random"], configurations=(1, 2))
     results.loc[results["configuration"] == 2, "energy_kwh"] /= 10
-    figure = pareto(summarise_seeds(summarise_runs(results)))
+    figure = pareto(summarise_seeds(runs_of(results)))
     # dsa is more accurate than random; configuration 1 takes half the time, 2 a tenth of the energy
     for axis, costs in zip(figure.axes, ([3, 6], [3, 0.3]), strict=True):
         coloured = [line for line in axis.lines if line.get_markersize() == 8]
@@ -463,28 +539,43 @@ def test_pareto():
 
 def test_pareto_without_energy_is_over_accuracy_and_time():
     results = table(metrics=["dsa"], configurations=(1, 2)).assign(energy_kwh=np.nan)
-    time, energy = pareto(summarise_seeds(summarise_runs(results))).axes
+    time, energy = pareto(summarise_seeds(runs_of(results))).axes
     assert [line.get_xdata()[0] for line in time.lines if line.get_markersize() == 8] == [3]
     assert "not measured" in [text.get_text() for text in energy.texts]
 
 
+def test_pareto_with_inputs_has_their_costs_and_a_front_of_its_own():
+    results = table(metrics=["dsa"], configurations=(1, 4))
+    in_training = results["configuration"] == 4
+    results.loc[in_training, ["adversarial_seconds", "adversarial_energy_kwh"]] = 0.0
+    summary = summarise_seeds(runs_of(results))
+    # equally accurate: alone, 1 takes 3 s and 4 takes 12 s; with their inputs, 45 s and 14 s
+    for with_inputs, costs, names in ((False, (3, 3), ["c1"]), (True, (14, 13), ["c4"])):
+        for axis, cost in zip(pareto(summary, with_inputs=with_inputs).axes, costs, strict=True):
+            assert min(line.get_xdata()[0] for line in axis.lines) == pytest.approx(cost)
+            assert [text.get_text() for text in axis.texts] == names
+            assert ("with its inputs" in axis.get_xlabel()) == with_inputs
+
+
 def test_pareto_stretches_short_times():
     results = table(metrics=["dsa"], configurations=(1, 2))
-    assert pareto(summarise_seeds(summarise_runs(results))).axes[0].get_xscale() == "linear"
+    assert pareto(summarise_seeds(runs_of(results))).axes[0].get_xscale() == "linear"
     results.loc[results["configuration"] == 2, "fit_seconds"] *= 10
-    time, energy = pareto(summarise_seeds(summarise_runs(results))).axes
+    time, energy = pareto(summarise_seeds(runs_of(results))).axes
     assert (time.get_xscale(), energy.get_xscale()) == ("log", "linear")
     assert "(s, logarithmic)" in time.get_xlabel()
 
 
 def test_a_star_marks_the_recommendation():
     results = table(metrics=["dsa", "random"], configurations=(1, 2), seeds=(0, 1))
-    choice = recommend(summarise_runs(results))
-    first, second = all_curves(results, choice=choice).axes
+    choice = recommend(runs_of(results))
+    results["accuracy"] -= 0.3  # the study's
+    first, second, below, _ = all_curves(results, choice=choice).axes
     assert choice["configuration"] == 1 and not lines(second, "_recommended")
-    (star,) = lines(first, "_recommended")
     # the last of three points: 0.8 and 0.82
-    assert (star.get_xdata()[0], star.get_ydata()[0]) == pytest.approx((300, 0.81))
+    for axis, height in ((first, 0.81), (below, 0.51)):
+        (star,) = lines(axis, "_recommended")
+        assert (star.get_xdata()[0], star.get_ydata()[0]) == pytest.approx((300, height))
 
 
 # evidence
@@ -531,7 +622,7 @@ def test_critical_differences_without_a_difference_or_a_test():
 
 def test_differences_to_random():
     results = table(metrics=["dsa", "nc", "random"], configurations=(1, 2), seeds=range(9))
-    runs = summarise_runs(results)
+    runs = runs_of(results)
     runs.loc[runs["metric"] == "dsa", "area"] += 0.1 + runs["seed"] / 1000
     figure = differences_to_random(runs, compare_pairs(runs))
     assert len(figure.axes) == 2
@@ -552,12 +643,12 @@ def test_differences_to_random():
     assert [text.get_text() for text in axis.texts] == ["*", "*"]
     dots = [line for line in axis.lines if line.get_markersize() == 3]
     assert [len(line.get_xdata()) for line in dots] == [9, 9]
-    assert figure.axes[1].get_title("left") == "configuration 2"
+    assert figure.axes[1].get_title("left").startswith("configuration 2\n")
 
 
 def test_differences_to_random_are_drawn_by_data_set_and_starred_where_they_are_tested():
     names = [f"set {i}" for i in range(7)]
-    runs = summarise_runs(table(["dsa", "random"], (2,), seeds=(0, 1), datasets=names))
+    runs = runs_of(table(["dsa", "random"], (2,), seeds=(0, 1), datasets=names))
     runs.loc[runs["metric"] == "dsa", "area"] += runs["dataset"].str[-1].astype(int) / 100
     figure = differences_to_random(runs, compare_pairs(runs))
     assert [axis.get_ylabel() for axis in figure.axes] == [*names, "all data sets"]
@@ -574,12 +665,12 @@ def test_differences_to_random_are_drawn_by_data_set_and_starred_where_they_are_
 
 
 def test_differences_of_one_run_have_neither_interval_nor_star():
-    runs = summarise_runs(table())
+    runs = runs_of(table())
     figure = differences_to_random(runs, compare_pairs(runs))
     axis = figure.axes[0]
-    assert len([line for line in axis.lines if line.get_markersize() == 7]) == 5
+    assert len([line for line in axis.lines if line.get_markersize() == 7]) == 6
     assert not axis.texts and not axis.collections
-    runs = summarise_runs(table(metrics=["dsa"]))
+    runs = runs_of(table(metrics=["dsa"]))
     assert "random was not run" in texts(differences_to_random(runs, compare_pairs(runs)))
 
 
@@ -592,7 +683,7 @@ def varied(parameter, values, base, **options):
     for place, value in enumerate(values):
         results = table(**options)
         rises = (results["point"] > 0) & (results["metric"] != "random")
-        for column in ("accuracy", "val_accuracy"):
+        for column in ("accuracy_robust", "val_accuracy_robust"):
             results.loc[rises, column] += 0.02 * place
         names = {"parameter": parameter, "value": value, "is_base": value == base}
         parts.append(results.assign(**names))
@@ -611,7 +702,9 @@ def test_sensitivity():
     figure = setting_effects(runs)
     assert len(figure.axes) == 4
     axis = figure.axes[0]
-    assert axis.get_title("left") == "configuration 1" and axis.get_xlabel() == "epsilon"
+    assert (
+        axis.get_title("left") == "configuration 1\nfrom scratch" and axis.get_xlabel() == "epsilon"
+    )
     assert [t.get_text() for t in axis.get_xticklabels()] == ["0.02", "0.05", "0.1"]
     (band,) = axis.patches
     assert band.get_x() < 1 < band.get_x() + band.get_width() < 2  # the run itself has 0.05

@@ -17,7 +17,7 @@ from utils.machine.provenance import facts
 from utils.networks import architectures, files, runtime
 from utils.networks.training import Trainer, architecture_of, fresh_weights, train
 from utils.retraining import curves, store
-from utils.retraining.configurations import retraining_inputs
+from utils.retraining.configurations import configuration_of
 from utils.retraining.curves import retrain
 from utils.retraining.inputs import RetrainingData, load_data
 from utils.retraining.orders import order_for, order_inputs, prefix_sizes
@@ -153,8 +153,8 @@ def test_configuration_3_orders_the_adversarial_part_only():
     assert order_for(2, scores, n_train=2, seed=0).tolist() == [0, 1, 3, 4, 2]
     with pytest.raises(ValueError, match="adversarial input, got 5"):
         order_for(3, scores, n_train=5, seed=0)
-    with pytest.raises(ValueError, match="configuration: expected one of 1, 2, 3, got 4"):
-        order_for(4, scores, n_train=2, seed=0)
+    with pytest.raises(ValueError, match="configuration: expected one of 1, 2, 3, 4, 5, got 6"):
+        order_for(6, scores, n_train=2, seed=0)
 
 
 def test_prefixes_grow_in_equal_steps_to_the_whole():
@@ -172,10 +172,10 @@ def test_prefixes_grow_in_equal_steps_to_the_whole():
 
 def test_retraining_inputs_hold_training_and_adversarial_inputs_alone(data):
     for configuration in (1, 2):
-        x, y = retraining_inputs(data, configuration)
+        x, y = configuration_of(configuration).inputs(data)
         assert np.array_equal(x[:60], data.x_train) and np.array_equal(x[60:], data.x_adv_train)
         assert y.tolist() == [*data.y_train, *data.y_adv_train]
-    x, y = retraining_inputs(data, 3)
+    x, y = configuration_of(3).inputs(data)
     assert np.array_equal(x, data.x_adv_train) and np.array_equal(y, data.y_adv_train)
 
 
@@ -308,7 +308,7 @@ def test_no_tracing_for_other_sizes(data, trainer, model):
             )
         )
         trainer.predict(data.x_test[:n], data.y_test[:n])
-    assert trainer._epoch.experimental_get_tracing_count() == 1
+    assert [e.experimental_get_tracing_count() for e in trainer._epochs.values()] == [1]
     assert trainer._forward.experimental_get_tracing_count() == 1
 
 
@@ -379,8 +379,10 @@ def test_curve_has_all_points_and_leaves_the_model_alone(data, model, trainer, o
     assert original[["fit_seconds", "cpu_seconds", "energy_kwh"]].tolist() == [0, 0, 0]
     assert (table["fit_seconds"][1:] > 0).all() and (table["memory_peak_mb"][1:] > 0).all()
     assert len(lines) == 5
-    accuracy = f"{table['accuracy'][3]:.3f}"
-    assert lines[3] == f"dsa: point 3 of 4, 74 inputs, accuracy {accuracy}"
+    clean, fresh = (f"{table[f'accuracy_{part}'][3]:.3f}" for part in ("clean", "fresh"))
+    assert lines[3] == (
+        f"dsa: point 3 of 4, 74 inputs, accuracy {clean}, under a fresh attack {fresh}"
+    )
 
 
 def test_quality_of_point_0_by_hand(data, model, trainer, order):
@@ -472,8 +474,10 @@ def test_points_train_on_their_prefix_and_on_nothing_else(monkeypatch, data, mod
         return fit(self, x, y, order, **options)
 
     monkeypatch.setattr(Trainer, "fit", spy)
-    retrain(model, 2, order, data, trainer=trainer, **OPTIONS)
-    inputs, _ = retraining_inputs(data, 2)
+    table = retrain(model, 2, order, data, trainer=trainer, **OPTIONS)
+    inputs, _ = configuration_of(2).inputs(data)
+    adversarial = [(order[:size] >= len(data.y_train)).sum() for size in prefix_sizes(99, 4)]
+    assert table["n_adversarial"].tolist() == [0, *adversarial] and adversarial[-1] == 39
     for size, (x, prefix) in zip(prefix_sizes(99, 4), seen, strict=True):
         assert np.array_equal(x, inputs) and prefix.tolist() == order[:size].tolist()
     assert seeds == [[5, point] for point in (1, 2, 3, 4)]  # shuffling is alike for all metrics
@@ -482,7 +486,7 @@ def test_points_train_on_their_prefix_and_on_nothing_else(monkeypatch, data, mod
 def test_test_and_validation_inputs_do_not_reach_the_weights(data, model, trainer, order, tmp_path):
     poison = {}
     for part in ("val", "adv_val", "test", "adv_test"):
-        poison[f"x_{part}"] = np.full_like(getattr(data, f"x_{part}"), np.nan)
+        poison[f"x_{part}"] = 1 - getattr(data, f"x_{part}")
         poison[f"y_{part}"] = (getattr(data, f"y_{part}") + 1) % CLASSES
     poison["attack_adv_test"] = data.attack_adv_test[::-1]
     trained_on = {"x_train", "y_train", "x_adv_train", "y_adv_train"}
@@ -648,8 +652,28 @@ def test_code_counts_in_a_signature():
 
 def test_what_retrains_and_judges_a_network_is_in_its_signature():
     code = curves.fingerprint("from utils.retraining.curves import retrain\nretrain", NO_NUMBERS)
-    made = {"retrain", "retraining_inputs", "prefix_sizes", "Trainer", "train", "threads", "rng"}
-    judged = {"evaluate", "pack", "agree", "end_of", "Meter", "EnergyTracker", "chosen_point"}
+    made = {
+        "retrain",
+        "Configuration",
+        "InnerAttack",
+        "falling",
+        "prefix_sizes",
+        "Trainer",
+        "train",
+        "threads",
+        "rng",
+    }
+    judged = {
+        "evaluate",
+        "withstands",
+        "pgd",
+        "pack",
+        "agree",
+        "end_of",
+        "Meter",
+        "EnergyTracker",
+        "chosen_point",
+    }
     assert made | judged <= code.keys()
 
 
@@ -666,7 +690,7 @@ def test_no_best_or_all_models_are_kept(data, model, trainer, order, tmp_path):
 
     for keep in ("none", "best", "all", "best"):
         table = retrain(model, 2, order, data, keep_models=keep, **options)
-        best = int(table["val_accuracy"][1:].idxmax())
+        best = int(table["val_accuracy_robust"][1:].idxmax())
         points = {"none": [], "best": [best], "all": [1, 2, 3, 4]}[keep]
         assert kept() == [*(f"c2_nc_p{point}.keras" for point in points), "original.keras"]
     saved = files.load(tmp_path / f"c2_nc_p{best}.keras")
@@ -694,7 +718,7 @@ def test_a_model_that_is_wanted_but_gone_or_damaged_is_made_again(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"configuration": 4}, "configuration: expected one of 1, 2, 3"),
+        ({"configuration": 6}, "configuration: expected one of 1, 2, 3, 4, 5, got 6"),
         ({"order": np.zeros(99, int)}, "order: expected a permutation"),
         ({"order": np.arange(39)}, "order: expected a permutation of 0 .. 98"),
         ({"points": 100}, "points: expected 1 to 99"),

@@ -1,26 +1,45 @@
 """Fresh attacks: exact on linear networks, on the right networks, and put in the right words."""
 
 import dataclasses
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.test_retraining_results import row
+from utils.attacks import apgd
+from utils.attacks.ensemble import Strength
 from utils.attacks.norm_ball import fgsm
 from utils.core.files import write_json
 from utils.core.paths import Workspace
 from utils.networks import architectures, files, runtime
 from utils.networks.activations import predict
-from utils.retraining import fresh_attacks
-from utils.retraining.fresh_attacks import AttackedInputs, attack_chosen, load_inputs, withstands
-from utils.retraining.fresh_results import ORIGINAL, fresh_table, read_fresh, write_fresh
+from utils.retraining.fresh_attacks import AttackedInputs, attack_chosen, load_inputs
+from utils.retraining.fresh_results import (
+    BY_EPSILON,
+    LEFT,
+    ORIGINAL,
+    fresh_table,
+    read_fresh,
+    write_fresh,
+)
 from utils.retraining.outcomes import pack, unpack
 from utils.retraining.results import results_table
-from utils.retraining.selection import chosen_points
-from utils.statistics.robustness import gain_left, gain_left_in_words
+from utils.retraining.selection import chosen_points, measured
+from utils.statistics.robustness import (
+    announcement,
+    budgets_table,
+    doubts_in_words,
+    gain_left,
+    gain_left_in_words,
+    networks_table,
+    setting_in_words,
+    warning,
+)
 
 EPSILON, N, PIXELS = 0.1, 300, 6
+FEW = Strength(steps=20, restarts=1, targets=1, queries=20, searches=1)
 
 
 def linear(kernel):
@@ -40,7 +59,8 @@ def right(model, images, labels):
 
 
 def robust(model, inputs):
-    """The exact answer: each pixel goes to the end of its range that favours the other class."""
+    """The exact answer in L-infinity: each pixel goes to that end of its range which favours the
+    other class."""
     kernel, bias = (w.astype(np.float64) for w in model.get_weights())
     own = np.where(inputs.labels == 0, 1, -1)  # sign of the margin of what is classified right
     slope = kernel[:, 0] - kernel[:, 1]
@@ -69,13 +89,13 @@ def study(tmp_path_factory):
             "accuracy_adversarial": right(network, fixed, labels).mean(),
             "accuracy_clean": right(network, images, labels).mean(),
         }
-        rows.append(row(point, **accuracies, val_accuracy=[1, 0.6, 0.7][point]))
+        rows.append(row(point, **accuracies, val_accuracy_robust=[1, 0.6, 0.7][point]))
     return networks, inputs, folder, results_table(rows)
 
 
 def attack(study, folder=None, **options):
     networks, inputs, own, results = study
-    options = {"epsilon": EPSILON, "steps": 20, "seed": 3, **options}
+    options = {"epsilon": EPSILON, "l2": 1e-6, "strength": FEW, "seed": 3, **options}
     return attack_chosen(networks[0], folder or own, results, inputs, **options)
 
 
@@ -84,13 +104,13 @@ def test_accuracies_of_linear_networks_are_exact(study):
     table = attack(study)
     assert table[["metric", "point"]].values.tolist() == [[ORIGINAL, 0], ["dsa", 2]]
     assert (table["n_attacked"] == N).all() and table["n_inputs"].tolist() == [0, 20]
-    for measured in table.to_dict("records"):
-        network = networks[measured["point"]]
+    for found in table.to_dict("records"):
+        network = networks[found["point"]]
         fixed = right(network, inputs.fixed, inputs.labels)
-        assert measured["accuracy_fresh"] == robust(network, inputs).mean()
-        assert measured["accuracy_clean"] == right(network, inputs.clean, inputs.labels).mean()
-        assert measured["accuracy_fixed"] == results["accuracy_adversarial"][measured["point"]]
-        assert measured["accuracy_fixed_linf"] == fixed[inputs.attack == "fgsm"].mean()
+        assert found["accuracy_fresh"] == robust(network, inputs).mean()
+        assert found["accuracy_clean"] == right(network, inputs.clean, inputs.labels).mean()
+        assert found["accuracy_fixed"] == results["accuracy_adversarial"][found["point"]]
+        assert found["accuracy_fixed_linf"] == fixed[inputs.attack == "fgsm"].mean()
     # For the original the fixed inputs are the worst there are, for another network they are not.
     original, chosen = table["accuracy_fixed"] - table["accuracy_fresh"]
     assert original == 0 and chosen > 0.02
@@ -99,43 +119,15 @@ def test_accuracies_of_linear_networks_are_exact(study):
 def test_it_only_evaluates_and_the_same_seed_gives_the_same(study):
     networks = study[0]
     before = networks[0].get_weights()
-    first, again = (attack(study, steps=3).drop(columns="seconds") for _ in range(2))
+    first, again = (attack(study).drop(columns="seconds") for _ in range(2))
     assert first.equals(again)
     assert all(map(np.array_equal, before, networks[0].get_weights()))
 
 
-def test_an_image_that_is_wrong_as_it_is_has_not_withstood(study, monkeypatch):
-    """Even where the attack happens to end at an image that is classified right."""
-    networks, inputs, *_ = study
-    good = right(networks[0], inputs.clean, inputs.labels)
-    helps = np.stack([inputs.clean[good & (inputs.labels == label)][0] for label in (0, 1)])
-    monkeypatch.setattr(fresh_attacks, "pgd", lambda m, x, labels, *_, **__: helps[labels])
-    found = withstands(networks[0], inputs.clean, inputs.labels, EPSILON)
-    assert np.array_equal(found, good) and not good.all()
-
-
-def test_the_worst_of_several_attacks_counts_each_from_a_start_of_its_own(study, monkeypatch):
-    networks, inputs, *_ = study
-    seeds = []
-
-    def pgd(model, images, labels, epsilon, steps, seed):
-        seeds.append(seed)
-        part = np.arange(N) % 3 == len(seeds) % 3
-        return np.where(part[:, None, None, None], inputs.fixed, images)
-
-    monkeypatch.setattr(fresh_attacks, "pgd", pgd)
-    found = withstands(networks[0], inputs.clean, inputs.labels, EPSILON, restarts=2, seed=7)
-    fooled = ~right(networks[0], inputs.fixed, inputs.labels)
-    assert fooled.sum() > 50
-    expected = right(networks[0], inputs.clean, inputs.labels) & ~(fooled & (np.arange(N) % 3 > 0))
-    assert np.array_equal(found, expected)
-    assert seeds == [(7, 3), (7, 4)]  # 0 to 2 are those of the adversarial inputs of step 1.1
-
-
 def test_the_chosen_point_is_the_first_of_the_best_on_validation():
     values = {"dsa": [0.9, 0.5, 0.7, 0.7], "nc": [0.1, 0.8, 0.6, 0.7]}
-    rows = [row(p, m, val_accuracy=v) for m, vs in values.items() for p, v in enumerate(vs)]
-    chosen = chosen_points(results_table(rows))
+    rows = [row(p, m, val_accuracy_robust=v) for m, vs in values.items() for p, v in enumerate(vs)]
+    chosen = chosen_points(measured(results_table(rows)))
     assert chosen[["metric", "point"]].values.tolist() == [["dsa", 2], ["nc", 1]]
 
 
@@ -159,7 +151,7 @@ def test_a_network_must_be_as_good_as_its_row(study, part, point):
     wrong = results.copy()
     wrong.loc[wrong["point"] == point, f"accuracy_{part}"] -= 0.1
     with pytest.raises(ValueError, match=rf"point {point}, .* of the {part} test inputs"):
-        attack((networks, inputs, folder, wrong), steps=1)
+        attack((networks, inputs, folder, wrong), strength=Strength(1, 1, 1, 1, 1))
 
 
 def test_clean_accuracy_is_of_the_whole_test_set(study):
@@ -172,8 +164,47 @@ def test_clean_accuracy_is_of_the_whole_test_set(study):
         attack=inputs.attack[:50],
     )
     parts = [right(n, half.fixed, half.labels).mean() for n in networks]
-    table = attack((networks, half, folder, results.assign(accuracy_adversarial=parts)), steps=1)
+    table = attack(
+        (networks, half, folder, results.assign(accuracy_adversarial=parts)),
+        strength=Strength(1, 1, 1, 1, 1),
+    )
     assert (table["n_attacked"] == 50).all()
+
+
+def test_some_of_the_images_are_attacked_and_all_that_is_measured_is_of_them(study):
+    networks, inputs, _, results = study
+    table = attack(study, n_images=100)
+    assert (table["n_attacked"] == 100).all()
+    some = inputs.some(100)
+    assert np.array_equal(some.clean, inputs.clean[::3])  # spread evenly over 300
+    assert np.array_equal(some.labels, inputs.labels[::3]) and len(some.all_labels) == N
+    assert len(inputs.some(0).labels) == len(inputs.some(N + 1).labels) == N
+    chosen = table.iloc[1]
+    fixed = right(networks[2], inputs.fixed, inputs.labels)
+    assert chosen["accuracy_fixed"] == fixed[::3].mean()
+    assert np.array_equal(unpack(chosen["right_fixed"]), fixed[::3])
+    assert np.array_equal(unpack(chosen["right_fresh"]), robust(networks[2], inputs)[::3])
+    assert chosen["accuracy_adversarial"] == results["accuracy_adversarial"][2] == fixed.mean()
+
+
+def test_the_table_has_the_setting_and_what_each_attack_leaves(study):
+    table = attack(study)
+    named = table[["epsilon", "steps", "restarts", "targets", "queries", "searches"]]
+    assert named.drop_duplicates().values.tolist() == [[EPSILON, 20, 1, 1, 20, 1]]
+    assert (table["accuracy_cw"] == table["accuracy_fresh"]).all()
+    assert (table["accuracy_at_4"] < table["accuracy_fresh"]).all()
+    default = attack(study, l2=0.0)
+    assert default["l2"].tolist() == pytest.approx([EPSILON * 6**0.5 / 4] * 2)
+    assert (default["accuracy_fresh"] <= table["accuracy_fresh"]).all()
+
+
+def test_networks_are_attacked_with_what_was_compiled_once(study, monkeypatch):
+    """Compiling takes longer than attacking a small network."""
+    made = []
+    compile_apgd = apgd._compile
+    monkeypatch.setattr(apgd, "_compile", lambda *a: made.append(a[1:]) or compile_apgd(*a))
+    assert len(attack(study)) == 2
+    assert sorted(made) == [("ce", False), ("margin", False)]
 
 
 def test_inputs_are_those_that_the_adversarial_ones_were_made_from(tmp_path):
@@ -204,7 +235,11 @@ def line(metric="dsa", fixed=0.6, linf=0.5, fresh=0.3, **values):
     key = {"dataset": "digits", "configuration": 2, "metric": metric, "seed": 0}
     key |= {"point": int(metric != ORIGINAL), "n_inputs": 10, "n_attacked": 100}
     accuracies = {"accuracy_clean": 0.9, "accuracy_fixed": fixed, "accuracy_fixed_linf": linf}
-    line = key | accuracies | {"accuracy_fresh": fresh, "seconds": 1.5, **values}
+    key |= {"epsilon": 0.05, "l2": 0.1} | asdict(FEW)
+    accuracies |= {"accuracy_adversarial": fixed} | dict.fromkeys(LEFT.values(), fresh)
+    line = key | accuracies | {"accuracy_fresh": fresh, "seconds": 1.5, "doubts": "", **values}
+    line |= {BY_EPSILON[m]: line["accuracy_clean"] for m in (0.25, 0.5)}
+    line |= {BY_EPSILON[m]: line["accuracy_fresh"] for m in (2, 4)} | values
     n, linf = line["n_attacked"], line["accuracy_fixed_linf"]
     m = 0 if np.isnan(linf) else n // 2  # the second half is within the budget
     in_budget = round(m * linf) if m else 0
@@ -213,6 +248,7 @@ def line(metric="dsa", fixed=0.6, linf=0.5, fresh=0.3, **values):
     outcomes = {
         "right_fixed": pack(np.r_[first, second]),
         "right_fresh": pack(np.arange(n) < round(n * line["accuracy_fresh"])),
+        "right_fresh_linf": pack(np.arange(n) < round(n * line[LEFT["square"]])),
         "within_budget": pack(np.arange(n) >= n - m),
     }
     return outcomes | line
@@ -222,9 +258,12 @@ def test_a_table_is_read_as_it_was_written_and_only_with_its_results(tmp_path):
     path = tmp_path / "fresh.csv"
     fixed = 0.37
     table = write_fresh(path, [line(ORIGINAL, linf=np.nan), line(fixed=fixed)])
-    results = [row(p, val_accuracy=p, accuracy_adversarial=p * fixed) for p in (0, 1)]
+    results = [row(p, val_accuracy_robust=p, accuracy_adversarial=p * fixed) for p in (0, 1)]
     pd.testing.assert_frame_equal(read_fresh([path], results_table(results)), table)
-    for later in (row(2, val_accuracy=2), row(1, val_accuracy=1, accuracy_adversarial=0.5)):
+    for later in (
+        row(2, val_accuracy_robust=2),
+        row(1, val_accuracy_robust=1, accuracy_adversarial=0.5),
+    ):
         present = results_table([results[0], later])
         with pytest.raises(ValueError, match=r"fresh\.csv: not of the present results; run step"):
             read_fresh([path], present)
@@ -236,7 +275,10 @@ def test_a_table_is_read_as_it_was_written_and_only_with_its_results(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"accuracy_fresh": 0.91}, "fresh ones at most the clean"),
+        ({"accuracy_clean": 0.29}, "fresh ones at most the clean"),
+        ({"accuracy_fresh": 0.31}, "no further attack"),
+        ({"accuracy_square": 0.31}, "no further attack"),
+        ({"accuracy_at_2": 0.31}, "no larger budget"),
         ({"accuracy_fresh": np.nan}, "expected accuracies in 0..1"),
         ({"accuracy_clean": 1.1}, "expected accuracies in 0..1"),
         ({"accuracy_fixed": -0.1}, "expected accuracies in 0..1"),
@@ -265,7 +307,7 @@ def test_the_words_give_what_is_left_of_the_gain():
     few = said(linf=0.5, fresh=0.14)  # 0.4 gained on the fixed, 0.04 of it is left
     assert few.startswith("digits, configuration 2: on the fixed inputs retraining takes")
     assert "from 0.300 to 0.600, on those made within the same budget from 0.100 to 0.500" in few
-    assert "under a fresh attack from 0.100 to 0.140" in few
+    assert "in the worst case of fresh attacks from 0.100 to 0.140" in few
     assert "So 10% of the gain within the budget is left (95 % interval " in few
     assert "over images): most of the gain" in few and "is 0.140, with dsa." in few
     assert "these images cannot show whether" in said(linf=0.5, fresh=0.28)  # 45 % of them
@@ -285,7 +327,25 @@ def test_the_words_give_what_is_left_of_the_gain():
             ]
         )
     )
-    assert "from 0.300 to 0.600, under a fresh" in none and "So 50% of the gain is left" in none
+    assert "from 0.300 to 0.600, in the worst" in none and "So 50% of the gain is left" in none
+
+
+def test_networks_that_give_no_numbers_are_left_out_and_that_is_said(study):
+    networks, inputs, folder, results = study
+    failed = results.assign(metric="nc", problem="training failed in epoch 1")
+    failed.loc[failed["point"] == 0, "problem"] = ""
+    said = []
+    both = pd.concat([results, failed])
+    table = attack((networks, inputs, folder, both), progress=said.append)
+    assert table["metric"].tolist() == [ORIGINAL, "dsa"]
+    assert "nc: no network to attack: training failed in epoch 1" in said
+    alone = attack((networks, inputs, folder, failed))
+    assert alone["metric"].tolist() == [ORIGINAL]
+    words = "no retraining gave a network to attack"
+    assert gain_left_in_words(alone) == f"digits, configuration 2: {words}."
+    assert announcement(alone) == words
+    # a seed that has one still counts
+    assert gain_left_in_words(pd.concat([table, alone.assign(seed=1)])) == gain_left_in_words(table)
 
 
 def drawn(n, seed, gain, kept, seeds=(0,)):
@@ -303,9 +363,12 @@ def drawn(n, seed, gain, kept, seeds=(0,)):
                 | {
                     "accuracy_fixed": fixed.mean(),
                     "accuracy_fixed_linf": fixed[budget].mean(),
+                    "accuracy_adversarial": fixed.mean(),
                     "accuracy_fresh": under.mean(),
+                    **dict.fromkeys(LEFT.values(), under.mean()),
+                    **dict.fromkeys([BY_EPSILON[m] for m in (2, 4)], under.mean()),
                     "right_fixed": pack(fixed),
-                    "right_fresh": pack(under),
+                    **dict.fromkeys(("right_fresh", "right_fresh_linf"), pack(under)),
                     "within_budget": pack(budget),
                 }
             )
@@ -333,6 +396,54 @@ def test_the_share_is_that_of_the_accuracies_in_the_table():
 
 
 def test_outcomes_that_are_not_those_of_the_accuracies_are_refused():
-    for column in ("right_fixed", "right_fresh"):
-        with pytest.raises(ValueError, match=f"accuracy_{column[6:]} does not match {column}"):
+    accuracies = {"right_fixed": "fixed", "right_fresh": "fresh", "right_fresh_linf": "square"}
+    for column, accuracy in accuracies.items():
+        with pytest.raises(ValueError, match=f"accuracy_{accuracy} does not match {column}"):
             fresh_table([line(ORIGINAL), line(**{column: pack(np.arange(100) < 7)})])
+
+
+# Doubts and settings in words
+
+
+def doubted():
+    return fresh_table([line(ORIGINAL), line(doubts="The gradient is 0 on 90% of the images."),
+                        line("nc")])  # fmt: skip
+
+
+def test_a_number_that_is_not_to_be_trusted_is_marked_wherever_it_is_told(tmp_path):
+    table, trusted = doubted(), fresh_table([line(ORIGINAL), line()])
+    for said in (announcement(table), gain_left_in_words(table).lower()):
+        assert "not to be trusted" in said.lower()
+    for said in (announcement(trusted), gain_left_in_words(trusted)):
+        assert "trusted" not in said.lower()
+    assert "for 1 of 3 networks" in announcement(table)
+    assert doubts_in_words(table) == (
+        "- **digits, seed 0, configuration 2, dsa: 0.300 is not to be trusted.** "
+        "The gradient is 0 on 90% of the images."
+    )
+    assert doubts_in_words(trusted).startswith("None of the signs")
+    assert "not to be trusted (digits): The gradient is 0" in warning(table, 2, "dsa")
+    assert warning(table, 2, "nc") == warning(table, 1, "dsa") == warning(trusted, 2, "dsa") == ""
+    path = tmp_path / "fresh.csv"
+    write_fresh(path, table)
+    results = [row(p, m, val_accuracy_robust=p, accuracy_adversarial=p * 0.6)
+               for m in ("dsa", "nc") for p in (0, 1)]  # fmt: skip
+    assert read_fresh([path], results_table(results))["doubts"].tolist() == [*table["doubts"]]
+
+
+def test_a_setting_that_is_not_the_full_one_is_called_quick():
+    few = setting_in_words(fresh_table([line(ORIGINAL), line()]))
+    assert few.startswith("**This is a quick setting: a stronger attack may find more.** Budget: ")
+    assert "epsilon 0.05" in few and "20 steps, 1 start with" in few and "5,000 queries" in few
+    full = setting_in_words(fresh_table([line(**asdict(Strength()))]))
+    assert full.startswith("Budget: ") and "quick" not in full and "100 steps, 5 starts" in full
+    assert few in setting_in_words(fresh_table([line(), line("nc", **asdict(Strength()))]))
+
+
+def test_tables_for_people():
+    table = doubted()
+    assert budgets_table(table).loc["dsa"].tolist() == [0.9, 0.9, 0.9, 0.3, 0.3, 0.3]
+    assert [*budgets_table(table)][:2] == ["0 x epsilon", "0.25 x epsilon"]
+    shown = networks_table(table)
+    assert {*LEFT, "clean", "fixed", "fixed_linf", "fresh"} < {*shown}
+    assert not {"doubts", "epsilon", "at_2", "right_fresh"} & {*shown}

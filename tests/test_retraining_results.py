@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from utils.core.files import read_json
-from utils.retraining.results import COLUMNS, COST, KEY, read_results, results_table, write_results
+from utils.retraining.results import (
+    COLUMNS,
+    COST,
+    KEY,
+    OUTCOMES,
+    read_results,
+    results_table,
+    write_results,
+)
 
 MADE = {"p0": {"python": "3.11"}}
 
@@ -16,8 +24,18 @@ def row(point=0, metric="dsa", **values):
     numbers = {name: 0.1 * (i + 1) for i, name in enumerate(COLUMNS)}
     key = {"dataset": "digits", "configuration": 2, "metric": metric, "seed": 0, "point": point}
     texts = {"energy_method": "estimated (by hand; 8 W, one core)", "provenance": "p0"}
-    texts["val_right"] = "5:oA=="  # 1, 0, 1, 0, 0
-    return {**numbers, **key, "n_inputs": 10 * point, "accuracy_fgsm": 0.5, **texts, **values}
+    texts |= dict.fromkeys(OUTCOMES, "5:oA==")  # 1, 0, 1, 0, 0
+    texts["problem"] = ""
+    return {
+        **numbers,
+        **key,
+        "n_inputs": 10 * point,
+        "n_prefix": 10 * point,
+        "n_adversarial": 2 * point,
+        "accuracy_fgsm": 0.5,
+        **texts,
+        **values,
+    }
 
 
 def write(path, rows):
@@ -27,7 +45,7 @@ def write(path, rows):
 def test_columns_are_those_of_the_study_in_order():
     table = results_table([row()])
     assert list(table.columns[:6]) == [*KEY, "n_inputs"]
-    place = list(table.columns).index("accuracy_adversarial")
+    place = list(table.columns).index("accuracy_robust")
     assert list(table.columns[place + 1 : place + 4]) == [
         "accuracy_fgsm",
         "val_loss",

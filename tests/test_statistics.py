@@ -6,20 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils.retraining.outcomes import pack, unpack
+from utils.retraining.outcomes import join, pack, unpack
 from utils.retraining.selection import choose, paired
 from utils.statistics.advice import pareto_front, recommend, unbeaten
 from utils.statistics.analysis import analyse
 from utils.statistics.answers import answers
+from utils.statistics.blocks import against_baseline
+from utils.statistics.certainty import chance_in_words
 from utils.statistics.export import as_json
-from utils.statistics.recommendation import announcement, chance_in_words
+from utils.statistics.recommendation import announcement
 from utils.statistics.sensitivity import sensitivity_in_words, sensitivity_table, summarise_variants
-from utils.statistics.summaries import (
-    against_random,
-    mean_interval,
-    summarise_runs,
-    summarise_seeds,
-)
+from utils.statistics.summaries import mean_interval, summarise_runs, summarise_seeds
 from utils.statistics.tables import (
     effects_table,
     pairs_table,
@@ -41,7 +38,10 @@ def outcomes(accuracy, shift=0, n=1000):
 
 
 def curve(metric, accuracies, val_accuracies=None, configuration=2, seed=0, step=100, shift=0):
-    """Build one curve; point p has p * step inputs, p seconds and p Wh."""
+    """Build one curve of one quantity; point p has p * step inputs, p seconds and p Wh.
+
+    Of its inputs half are adversarial, and at each point 0.1 are lost where images are attacked.
+    """
     points = np.arange(len(accuracies))
     val_accuracies = accuracies if val_accuracies is None else val_accuracies
     return pd.DataFrame(
@@ -52,8 +52,12 @@ def curve(metric, accuracies, val_accuracies=None, configuration=2, seed=0, step
             "seed": seed,
             "point": points,
             "n_inputs": points * step,
+            "n_prefix": points * step,
+            "n_adversarial": points * step // 2,
             "accuracy": accuracies,
+            "right": [outcomes(accuracy, shift) for accuracy in accuracies],
             "accuracy_clean": 0.9 - points / 100,
+            "accuracy_fresh": np.array(accuracies) - 0.1,
             "accuracy_adversarial": accuracies,
             "accuracy_cw": points / 10,
             "val_accuracy": val_accuracies,
@@ -63,12 +67,36 @@ def curve(metric, accuracies, val_accuracies=None, configuration=2, seed=0, step
             "cpu_percent": np.where(points > 0, 90.0 + points, 0.0),
             "memory_peak_mb": 500.0 + points,
             "energy_kwh": points / 1000,
+            "adversarial_seconds": np.where(points > 0, 40.0, 0.0),
+            "scoring_seconds": np.where(points > 0, 0.5, 0.0),
+            "adversarial_energy_kwh": np.where(points > 0, 0.08, 0.0),
+            "scoring_energy_kwh": np.where(points > 0, 0.01, 0.0),
         }
     )
 
 
+def whole(results, **study):
+    """A results table whose robust quantity is that of `results`; the study's is equal, or `study`.
+
+    Robust outcomes are of two parts: on clean images and under attack they are the same here.
+    """
+    both = {"right": "right_robust", "val_right": "val_right_robust"}
+    robust = results.rename(
+        columns={"accuracy": "accuracy_robust", "val_accuracy": "val_accuracy_robust"} | both
+    )
+    for column in ("right_robust", "val_right_robust"):
+        robust[column] = [join(unpack(text), unpack(text)) for text in robust[column]]
+    names = ["accuracy", "val_accuracy", "right", "val_right"]
+    return robust.assign(**{name: results[name] for name in names} | study)
+
+
 DSA = curve("dsa", [0.5, 0.7, 0.9, 0.8], [0.95, 0.6, 0.7, 0.8])
 RANDOM = curve("random", [0.5, 0.6, 0.7, 0.8], [0.95, 0.6, 0.6, 0.7])
+
+
+def analysed(results):
+    """The evidence of a robust quantity like `results`, and of a study's that is the same."""
+    return analyse(whole(results))
 
 
 def summarise(results):
@@ -107,7 +135,7 @@ def test_whether_the_advice_stays_when_a_setting_changes():
             with_setting(base, "layer", "default", True),
         ]
     )
-    runs = summarise_variants(results)
+    runs = summarise_variants(whole(results))
     values = runs.drop_duplicates(["parameter", "value"])
     assert values["value"].tolist() == ["5", "10", "20", "conv_1", "default"]
     table = sensitivity_table(runs)
@@ -124,7 +152,8 @@ def test_whether_the_advice_stays_when_a_setting_changes():
     text = sensitivity_in_words(table)
     assert "- **points** on digits, 10 in the run, 5, 20 in its variants: configuration 2 " in text
     assert (
-        "is recommended with 1 of the 2; with the others it is at most 0.300 less accurate" in text
+        "is recommended with 1 of the 2; with the others it is at most 0.300 lower in robust"
+        in text
     )
     (stays,) = [r for _, r in table.groupby("parameter") if r["parameter"].iloc[0] == "points"]
     text = sensitivity_in_words(stays[stays["value"] != "20"])
@@ -172,6 +201,8 @@ def test_summary_of_one_curve():
     assert dsa["chosen_accuracy_clean"] == pytest.approx(0.87)
     assert (dsa["original_accuracy_cw"], dsa["chosen_accuracy_cw"]) == (0, 0.3)
     assert (dsa["chosen_cpu_seconds"], dsa["final_energy_kwh"]) == (6, 0.003)
+    assert dsa["chosen_seconds_with_inputs"] == 3 + 40 + 0.5
+    assert dsa["chosen_energy_kwh_with_inputs"] == pytest.approx(0.003 + 0.08 + 0.01)
 
 
 def test_clean_accuracy_lost_on_the_way():
@@ -303,7 +334,7 @@ def test_a_pair_that_lacks_a_run_is_left_out_and_named():
 
 def test_area_with_one_retrained_point_and_unequal_steps():
     assert summarise(curve("nc", [0.4, 0.8]))["area"][0] == pytest.approx(0.6)
-    uneven = curve("nc", [0.4, 0.8, 0.8]).assign(n_inputs=[0, 100, 400])
+    uneven = curve("nc", [0.4, 0.8, 0.8]).assign(n_inputs=[0, 100, 400], n_prefix=[0, 100, 400])
     # (100 * 0.6 + 300 * 0.8) / 400
     assert summarise(uneven)["area"][0] == pytest.approx(0.75)
 
@@ -373,7 +404,7 @@ def test_broken_tables(broken, message):
 
 
 def test_against_random():
-    difference = against_random(summarise(pd.concat([RANDOM, DSA])))
+    difference = against_baseline(summarise(pd.concat([RANDOM, DSA])))
     assert difference["metric"].tolist() == ["dsa"]
     # areas 0.75 and (0.55 + 0.65 + 0.75) / 3 = 0.65
     assert difference["area_difference"][0] == pytest.approx(0.1)
@@ -390,14 +421,14 @@ def test_against_random_pairs_the_seeds():
         for metric, bests in {"dsa": [0.7, 0.92], "random": [0.6, 0.8]}.items()
         for seed, best in enumerate(bests)
     ]
-    difference = against_random(summarise_runs(pd.concat(runs)))
+    difference = against_baseline(summarise_runs(pd.concat(runs)))
     assert difference["best_difference"][0] == pytest.approx(0.11)
     assert difference["best_difference_interval"][0] == pytest.approx(0.127062, abs=1e-6)
 
 
 def test_against_random_without_random():
-    assert np.isnan(against_random(summarise(DSA))["area_difference"][0])
-    assert against_random(summarise(RANDOM)).empty
+    assert np.isnan(against_baseline(summarise(DSA))["area_difference"][0])
+    assert against_baseline(summarise(RANDOM)).empty
 
 
 def test_pareto_front():
@@ -443,7 +474,7 @@ def advice_runs(**changes):
 
 
 def advise(results):
-    evidence = analyse(results)
+    evidence = analysed(results)
     return evidence.choice, evidence.text
 
 
@@ -451,6 +482,8 @@ def test_recommend():
     choice, text = advise(advice_runs())
     assert (choice["configuration"], choice["metric"], choice["n_inputs"]) == (2, "nc", 200)
     assert (choice["seconds"], choice["cpu_seconds"], choice["energy_kwh"]) == (2, 4, 0.002)
+    assert choice["seconds_with_inputs"] == 42.5
+    assert choice["energy_kwh_with_inputs"] == pytest.approx(0.092)
     assert (choice["n_candidates"], choice["n_seeds"], choice["highest"]) == (2, 1, [1, "dsa"])
     assert choice["share"] == pytest.approx(2 / 3)
     beats = {name: entry["difference"] for name, entry in choice["beats"].items()}
@@ -465,8 +498,8 @@ def test_recommend():
         "2.0 s and 2 Wh",
         "one run with one seed",
         "0.790 to 0.890",
-        "takes 7 seeds, or as many data sets",
-        "the fewest inputs within one standard error of the highest accuracy on valid",
+        "A test against random order takes 7 seeds, or as many data sets",
+        "the fewest inputs within one standard error of the highest robust accuracy on valid",
         "(0.005 below Distance-based surprise adequacy in configuration 1, with a "
         "standard error of 0.014)",
         "this order's best is 0.900 at 200 inputs",
@@ -486,7 +519,7 @@ def test_both_numbers_are_named():
     results = curve("dsa", [0.5, 0.95, 0.6, 0.6], [0.5, 0.7, 0.9, 0.6])
     choice, text = advise(results)
     assert (choice["accuracy"], choice["n_inputs"]) == (0.6, 200)
-    assert (choice["study_accuracy"], choice["study_n_inputs"]) == (0.95, 100)
+    assert (choice["best_accuracy"], choice["best_n_inputs"]) == (0.95, 100)
     assert "chosen on the test inputs, as the study does, this order's best is 0.950 at 100" in text
 
 
@@ -543,18 +576,21 @@ def test_recommend_over_data_sets_counts_them_alike_and_takes_shares():
 
 def test_record_is_plain_json():
     results = pd.concat([advice_runs(energy_kwh=np.nan), advice_runs(seed=1)])
-    record = json.loads(json.dumps(as_json(analyse(results)), allow_nan=False))
+    record = json.loads(json.dumps(as_json(analysed(results)), allow_nan=False))
     assert record["recommendation"]["configuration"] == 2
     assert len(record["questions"]) == 4 and record["choices"][0]["datasets"] == ["digits"]
-    assert record["tests"]["against_random"][0]["p_holm"] is None
+    assert record["tests"]["against_baselines"][0]["p_holm"] is None
     assert record["recommendation"]["energy_kwh"] is None and " Wh" not in record["text"]
 
 
 def test_how_large_chance_is():
     # 905 of 1,000: sqrt(0.905 * 0.095 / 999); nc differs in 195, lsa in 15 and random in 105
     text = chance_in_words(summarise_runs(advice_runs()))
-    assert text.startswith("**How large chance is.** On the 1,000 validation and adversarial")
-    assert "the standard error of the highest accuracy is 0.009 (Distance-based surprise" in text
+    assert text.startswith("**How large chance is.** On the 1,000 validation images of digits, all")
+    assert (
+        "the standard error of the highest robust accuracy is 0.009 (Distance-based surprise"
+        in text
+    )
     assert "in configuration 1, 0.905). For the difference between its chosen point" in text
     assert "on the same inputs, it is 0.004 to 0.014." in text and "One seed cannot show" in text
     two = pd.concat([advice_runs(), advice_runs().assign(seed=1, dataset="digits")])
@@ -563,13 +599,16 @@ def test_how_large_chance_is():
     )
     both = pd.concat([advice_runs(), DSA.assign(dataset="mnist")])
     text = chance_in_words(summarise_runs(both))
-    assert text.count("standard error of the highest accuracy") == 2 and "inputs of mnist" in text
+    assert (
+        text.count("standard error of the highest robust accuracy") == 2
+        and "images of mnist" in text
+    )
     assert text.count("For the difference between") == 1  # one choice alone has none
 
 
 def test_a_page_announces_what_the_comparison_would_recommend_of_its_curves():
     results = advice_runs()
-    among = "accuracy 0.500 -> 0.900, recommended overall:"
+    among = "robust accuracy 0.500 -> 0.900, recommended overall:"
     said = announcement(summarise_runs(results))
     assert said == f"digits: {among} c2, nc, 200 inputs"
     one = " with dsa, 300 inputs"  # nothing to choose from
@@ -587,13 +626,22 @@ def test_a_page_announces_what_the_comparison_would_recommend_of_its_curves():
 
 
 def test_answers_with_one_run_are_cautious():
-    metric, configuration, cost, size = answers(analyse(advice_runs()))
-    assert "there is 1 data set, and the test against random takes 7 data sets" in metric["answer"]
+    metric, configuration, cost, size = answers(analysed(advice_runs()))
+    assert (
+        "there is 1 data set, and a test against random order takes 7 data sets" in metric["answer"]
+    )
     assert metric["verdict"].startswith("cannot tell")  # no uncertainty metric
     assert "no two configurations" in configuration["answer"]  # dsa in one, nc in the other
     assert configuration["verdict"].startswith("cannot tell")
     assert "67% of the inputs" in cost["answer"] and "6.0 s" in cost["answer"]
+    whole = "(4.0 s of processor time); with making and scoring its inputs 42.5 s and 92 Wh. "
+    assert whole in cost["answer"]
     assert "1 data set, and an answer takes 5" in size["answer"]
+
+
+def test_costs_of_inputs_that_were_not_measured_are_not_told():
+    cost = answers(analysed(advice_runs().assign(adversarial_seconds=np.nan)))[2]["answer"]
+    assert "(4.0 s of processor time). It uses" in cost and "nan" not in cost
 
 
 def study(gains, n=10, datasets=1):
@@ -612,16 +660,16 @@ def study(gains, n=10, datasets=1):
 
 def test_where_random_is_recommended_its_tests_are_those_of_the_others():
     worse = {2: {"deepgini": -0.1, "nc": -0.05, "random": 0}}
-    text = analyse(study(worse)).text
+    text = analysed(study(worse)).text
     assert "no metric orders better beyond chance (Wilcoxon with Holm)" in text
     assert "no test is made" not in text
-    assert "no test is made" in analyse(study(worse, n=3)).text
+    assert "no test is made" in analysed(study(worse, n=3)).text
 
 
 def test_configurations_that_are_equally_accurate_have_no_first():
     gains = {c: {"deepgini": 0.1, "random": 0} for c in (1, 2)}
-    configuration = answers(analyse(study(gains)))[1]
-    assert configuration["answer"].startswith("No configuration is the most accurate")
+    configuration = answers(analysed(study(gains)))[1]
+    assert configuration["answer"].startswith("No configuration has the highest robust accuracy")
     assert configuration["verdict"] == "cannot tell: several are equally accurate"
 
 
@@ -629,7 +677,7 @@ def test_configurations_that_are_equally_accurate_have_no_first():
 def test_answers_agree_with_the_study_beyond_chance():
     gains = {c: {"deepgini": 0.1 + c / 1000, "nc": 0.05, "random": 0} for c in (1, 3)}
     gains[2] = {"deepgini": 0.2, "nc": 0.15, "random": 0.1}
-    metric, configuration, cost, _ = answers(analyse(study(gains)))
+    metric, configuration, cost, _ = answers(analysed(study(gains)))
     assert metric["verdict"] == "agrees, beyond chance"
     assert (
         "Better than random order beyond chance: DeepGini and Neuron coverage."
@@ -637,15 +685,15 @@ def test_answers_agree_with_the_study_beyond_chance():
     )
     assert configuration["verdict"] == "agrees, beyond chance"
     assert cost["verdict"].startswith("agrees")
-    text = analyse(study(gains)).text
+    text = analysed(study(gains)).text
     assert "over 10 seeds of one data set" in text and "not of other data sets" in text
-    assert "not of other" not in analyse(study(gains, n=1, datasets=10)).text
+    assert "not of other" not in analysed(study(gains, n=1, datasets=10)).text
 
 
 @pytest.mark.slow
 def test_seeds_of_several_data_sets_are_not_tested_as_if_independent():
     gains = {c: {"deepgini": 0.1 * c, "nc": 0.05, "random": 0} for c in (1, 2, 3)}
-    evidence = analyse(study(gains, n=9, datasets=3))
+    evidence = analysed(study(gains, n=9, datasets=3))
     assert evidence.pairs.metrics["p_holm"].isna().all()
     assert evidence.pairs.configurations["p_holm"].isna().all()
     text = evidence.text
@@ -660,7 +708,7 @@ def test_seeds_of_several_data_sets_are_not_tested_as_if_independent():
     metric, configuration, *_ = answers(evidence)
     assert "not shown beyond chance" in metric["verdict"] + configuration["verdict"]
     assert "there are 3 data sets, means over their seeds, and" in metric["answer"]
-    many = analyse(study(gains, n=2, datasets=9)).text
+    many = analysed(study(gains, n=2, datasets=9)).text
     assert "is above 0 on 9 of 9 data sets" in many and "over 9 data sets, m" in many.lower()
 
 
@@ -668,9 +716,10 @@ def test_answers_compare_what_was_run_on_the_same_data_sets():
     runs = [curve("deepgini", [0.5, 0.7, 0.8]), curve("random", [0.5, 0.6, 0.7])]
     hard = [part.assign(dataset="hard", accuracy=part["accuracy"] - 0.4) for part in runs]
     easy_only = curve("nc", [0.5, 0.65, 0.75]).assign(fit_seconds=0.1)
-    metric, _, cost, _ = answers(analyse(pd.concat([*runs, *hard, easy_only])))
-    assert "DeepGini has the highest mean accuracy" in metric["answer"]
+    metric, _, cost, _ = answers(analysed(pd.concat([*runs, *hard, easy_only])))
+    assert "DeepGini has the highest mean robust accuracy" in metric["answer"]
     assert "Neuron coverage" not in metric["answer"] + cost["answer"]
+    assert "there are 2 data sets, and a test against random order takes" in metric["answer"]
 
 
 def test_answers_disagree_where_the_results_do():
@@ -678,12 +727,12 @@ def test_answers_disagree_where_the_results_do():
         2: {"deepgini": 0.0, "nc": 0.1, "random": 0.05},
         3: {"deepgini": 0.1, "nc": 0.3, "random": 0.15},
     }
-    metric, configuration, cost, _ = answers(analyse(study(gains)))
+    metric, configuration, cost, _ = answers(analysed(study(gains)))
     assert metric["verdict"] == "does not agree, beyond chance"
     assert "Worse than random order beyond chance: DeepGini." in metric["answer"]
     assert configuration["verdict"] == "does not agree, beyond chance"
     assert cost["verdict"].startswith("does not agree")
-    few = [answer["verdict"] for answer in answers(analyse(study(gains, n=2)))]
+    few = [answer["verdict"] for answer in answers(analysed(study(gains, n=2)))]
     assert few[:2] == ["does not agree in direction, not shown beyond chance"] * 2
 
 
@@ -695,12 +744,12 @@ def test_size_of_the_data_set():
         )
 
     # one order of 5! in each direction: p = 2 / 120
-    rising = answers(analyse(sets([0.1, 0.2, 0.3, 0.35, 0.4])))[3]
+    rising = answers(analysed(sets([0.1, 0.2, 0.3, 0.35, 0.4])))[3]
     assert rising["verdict"] == "agrees, beyond chance"
     assert "tau = 1.00, p = 0.017" in rising["answer"] and "larger ones" in rising["answer"]
-    mixed = answers(analyse(sets([0.1, 0.2, 0.3, 0.4, 0.0])))[3]
+    mixed = answers(analysed(sets([0.1, 0.2, 0.3, 0.4, 0.0])))[3]
     assert mixed["verdict"] == "cannot tell: any trend may be chance"
-    assert "do not differ in size" in answers(analyse(sets([0.1] * 5)))[3]["answer"]
+    assert "do not differ in size" in answers(analysed(sets([0.1] * 5)))[3]["answer"]
 
 
 def test_tables_for_people():
@@ -713,15 +762,19 @@ def test_tables_for_people():
     missing = reach_table(summarise(results.assign(energy_kwh=np.nan)), ["metric"])
     assert missing.loc["dsa", "Wh"] == "–"
     columns = {"chosen_accuracy": "chosen", "chosen_n_inputs": "inputs"}
-    assert spread_table(summary, ["metric"], columns).loc["dsa"].tolist() == [1, "0.800", "300"]
+    assert spread_table(summary, ["metric"], columns).loc["dsa"].tolist() == [
+        1,
+        "0.800\N{NO-BREAK SPACE}[0.774,\N{NO-BREAK SPACE}0.824]",  # Wilson, 800 of 1,000
+        "300",
+    ]
     assert parts_table(summary, ["metric"]).loc["dsa", "cw"] == "0.000 → 0.300"
     two = pd.concat([results, results.assign(seed=1, accuracy=results["accuracy"] + 0.02)])
     assert "Means over 2 seeds" in runs_in_words(two)
     # 0.80 and 0.82: half-width 12.706205 * 0.0141421 / sqrt(2)
     cell = spread_table(summarise(two), ["metric"], columns).loc["dsa", "chosen"]
     assert cell.replace("\N{NO-BREAK SPACE}", " ") == "0.810 ± 0.127"
-    pairs = pairs_table(analyse(two).pairs.metrics)
+    pairs = pairs_table(analysed(two).pairs.metrics)
     assert pairs["difference"].tolist() == ["+0.100 ± 0.000"]
     assert pairs.columns.name == "2 seeds of one data set: no test, it takes 6"
-    by_dataset = effects_table(analyse(two).pairs.metric_effects)
+    by_dataset = effects_table(analysed(two).pairs.metric_effects)
     assert by_dataset["digits"].tolist() == ["+0.100\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.000"]

@@ -169,7 +169,7 @@ def foolbox(
 def art(
     model: keras.Model, x: np.ndarray, y: np.ndarray, attack: str, **options: Any
 ) -> Work | None:
-    """An attack of the Adversarial Robustness Toolbox."""
+    """An attack of the Adversarial Robustness Toolbox; its AutoAttack takes ids and options."""
     if not find_spec("art"):
         return None
     import keras
@@ -179,6 +179,11 @@ def art(
         from art.attacks import evasion
         from art.estimators.classification import TensorFlowV2Classifier
 
+    def make(name: str, options: dict[str, Any]) -> Any:
+        parts = [make(*part) for part in options.get("attacks", ())]
+        more = {"attacks": parts} if parts else {}
+        return getattr(evasion, name)(classifier, batch_size=len(x), **options | more)
+
     classifier = TensorFlowV2Classifier(
         model=_logits_network(model),
         nb_classes=model.output_shape[-1],
@@ -187,7 +192,7 @@ def art(
         clip_values=(0, 1),
     )
     evasion.FastGradientMethod(classifier, batch_size=len(x)).generate(x, y)  # as above
-    generator = getattr(evasion, attack)(classifier, batch_size=len(x), **options)
+    generator = make(attack, options)
     return lambda: generator.generate(x, y)
 
 

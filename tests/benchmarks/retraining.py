@@ -16,10 +16,12 @@ from utils.data.arrays import Splits
 from utils.metrics.registry import METRICS
 from utils.networks import runtime
 from utils.networks.architectures import ARCHITECTURES, architecture_for, build
-from utils.networks.training import Trainer, train
+from utils.networks.training import Trainer, to_tensors, train
 from utils.plan.parameters import settings
-from utils.retraining.configurations import retraining_inputs
+from utils.retraining.configurations import configuration_of
 from utils.retraining.curves import retrain
+from utils.retraining.evaluation import FreshAttack
+from utils.retraining.hardening import InnerAttack
 from utils.retraining.inputs import RetrainingData
 from utils.retraining.orders import order_inputs, prefix_sizes
 
@@ -84,7 +86,11 @@ def _curve(
     data, order = retraining_data(model, splits)
 
     def ours() -> np.ndarray:
-        table = retrain(model, CONFIGURATION, order, data, points=points, epochs=epochs)
+        # The others do not attack each network anew.
+        fresh = FreshAttack(steps=1, images=1)
+        table = retrain(
+            model, CONFIGURATION, order, data, points=points, epochs=epochs, fresh=fresh
+        )
         return table["accuracy"].to_numpy()
 
     def fit_each(validate: bool) -> np.ndarray:
@@ -94,7 +100,7 @@ def _curve(
         batches are Keras's 32. Otherwise it is made as fast as ours: one look at each point, in
         the batches of ours.
         """
-        x, y = retraining_inputs(data, CONFIGURATION)
+        x, y = configuration_of(CONFIGURATION).inputs(data)
         tested = [(data.x_test, data.y_test), (data.x_adv_test, data.y_adv_test)]
         seen, batch = {"validation_data": (data.x_val, data.y_val)}, {}
         if not validate:
@@ -131,6 +137,27 @@ def _curve(
     size = f"{points} points x {epochs} epochs, {len(order):,} retraining inputs ({source})"
     slow = float("inf")  # a first run compiles, and never counts
     return contest(setting, "one retraining curve", size, ours, peers, repeats=2, slow=slow)
+
+
+def hardening(setting: Setting) -> list[Row]:
+    """An epoch in which every batch is attacked anew, against an ordinary one."""
+    runtime.start(threads=1)
+    rows = []
+    for dataset, side, n in (("digits", 8, 1258), ("mnist", 28, 3150)):
+        n, shape = setting.size(n, 100), (side, side, 1)
+        x, y = rng(0, dataset).random((n, *shape), np.float32), np.arange(n) % 10
+        trainer = Trainer(build(ARCHITECTURES[dataset], shape, 10))
+        tensors, order = to_tensors(x, y), np.arange(n)
+
+        def epoch(attack: InnerAttack | None, trainer=trainer, tensors=tensors, order=order):
+            return [*trainer.fit(*tensors, order, epochs=1, batch_size=64, seed=[0], attack=attack)]
+
+        target = Target("at most 2.2 times its time", slowdown=2.2)
+        peer = Peer("an ordinary epoch", partial(epoch, None), target)
+        what, size = "epoch of adversarial fine-tuning", f"{n:,} inputs, network of {dataset}"
+        attacked = partial(epoch, InnerAttack(0.05))
+        rows += contest(setting, what, size, attacked, [peer], repeats=7)
+    return rows
 
 
 def study(setting: Setting) -> list[Row | str]:

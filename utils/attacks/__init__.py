@@ -7,8 +7,12 @@ the logits (`utils.networks.ends.logits_of`) and leave the model as it is. An im
 not depend on the images that share its batch, apart from rounding: it depends on its own values and
 label, for `pgd` also on the seed and on its position among the images, which decide its start.
 
-Imports core, data and networks. These four are what others call; all else is imported from its
-module.
+Those that judge how robust a network is are in modules of their own: `utils.attacks.apgd`,
+`utils.attacks.square`, which is black-box, and the worst case over an ensemble of all,
+`utils.attacks.ensemble`, with what makes it doubtful, `utils.attacks.doubts`.
+
+Imports core, data, machine and networks. These four are what others call; all else is imported from
+its module.
 """
 
 from utils.attacks.cw import carlini_wagner

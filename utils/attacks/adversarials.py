@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from utils.attacks.arguments import at_least, checked
-from utils.attacks.registry import ATTACKS
+from utils.attacks.registry import ATTACKS, Attack
 from utils.core.files import atomic, write_csv
 from utils.core.seeds import rng
 from utils.data.arrays import SPLITS, Splits
+from utils.machine.meter import Meter, Usage
 from utils.networks.activations import predict
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class Adversarials:
     success : ndarray of shape (n,), dtype=bool
         Whether the model's prediction differs from the true label, recomputed from the finished
         images. Inputs that the model got wrong already count too; `attack_summary` tells apart.
-    seconds : dict of str to float
-        Wall time of each attack.
+    usage : dict of str to Usage
+        What each attack took, without compilation.
     """
 
     images: np.ndarray
@@ -52,7 +52,7 @@ class Adversarials:
     source: np.ndarray
     attack: np.ndarray
     success: np.ndarray
-    seconds: dict[str, float] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)
 
     def save(self, folder: str | Path, split: str) -> None:
         """Write ``{x,y,source,attack,success}_adv_<split>.npy`` to `folder`."""
@@ -130,13 +130,14 @@ def make_adversarials(
         )
     source = rng(seed, "adversarials", stream).choice(len(images), n, replace=False)
     shares = np.array_split(source, len(attacks))
-    made, seconds, options = [], {}, {**options, "seed": (seed, stream)}
+    made, usage, options = [], {}, {**options, "seed": (seed, stream)}
+    meter = Meter()
     for attack, share in zip(attacks, shares, strict=True):
         entry = ATTACKS[attack]
         chosen = {own: options[name] for own, name in entry.options.items() if name in options}
-        began = time.perf_counter()
-        made.append(entry.function(model, images[share], labels[share], **chosen))
-        seconds[attack] = time.perf_counter() - began
+        _compile(model, images[share], entry, chosen)
+        with meter.measure() as usage[attack]:
+            made.append(entry.function(model, images[share], labels[share], **chosen))
     adversarial = np.concatenate(made)
     return Adversarials(
         images=adversarial,
@@ -144,8 +145,20 @@ def make_adversarials(
         source=source,
         attack=np.repeat(np.array(attacks, dtype=np.str_), [len(share) for share in shares]),
         success=predict(model, adversarial).argmax(axis=1) != labels[source],
-        seconds=seconds,
+        usage=usage,
     )
+
+
+def _compile(
+    model: keras.Model, images: np.ndarray, attack: Attack, options: Mapping[str, Any]
+) -> None:
+    """Run an attack briefly on one image: the first run compiles, which is not to be measured.
+
+    The image gets the class that the model predicts, so that there is something to attack.
+    """
+    short = {option: 1 for option in attack.options if option.endswith("steps")}
+    label = predict(model, images[:1]).argmax(axis=1)
+    attack.function(model, images[:1], label, **{**options, **short})
 
 
 def attack_summary(
@@ -168,8 +181,9 @@ def attack_summary(
         ``attack``, ``name``, ``norm``, ``n``; ``accuracy_clean`` and ``accuracy_adversarial`` of
         the model on the images before and after; ``success_rate``, the share of images classified
         right before that are wrong after (NaN if none was right); mean and largest change in L2,
-        mean and largest in L-infinity, mean in L1; ``seconds_per_1000`` images, which include the
-        compilation (a second or so) where the attack was the first of its kind on this model.
+        mean and largest in L-infinity, mean in L1; ``seconds`` and ``seconds_per_1000`` images,
+        ``energy_kwh`` and ``energy_method`` of making them. As for retraining, compilation (a
+        second or so for each kind of attack) does not count.
     """
     import pandas as pd
 
@@ -179,7 +193,7 @@ def attack_summary(
     l1, l2 = np.abs(change).sum(axis=1), np.linalg.norm(change, axis=1)
     linf = np.abs(change).max(axis=1)
     rows = []
-    for attack, seconds in adversarials.seconds.items():
+    for attack, usage in adversarials.usage.items():
         own = adversarials.attack == attack
         fooled, before = adversarials.success[own], right[own]
         rows.append(
@@ -196,7 +210,10 @@ def attack_summary(
                 "linf_mean": linf[own].mean(),
                 "linf_max": linf[own].max(),
                 "l1_mean": l1[own].mean(),
-                "seconds_per_1000": 1000 * seconds / own.sum(),
+                "seconds_per_1000": 1000 * usage.wall_seconds / own.sum(),
+                "seconds": usage.wall_seconds,
+                "energy_kwh": usage.energy_kwh,
+                "energy_method": usage.energy_method,
             }
         )
     return pd.DataFrame(rows)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.networks.activations import check_images
+from utils.networks.activations import NoNumbers, check_images
 
 if TYPE_CHECKING:
     import keras
@@ -38,8 +38,10 @@ def checked(
 
 
 def checked_result(images: np.ndarray) -> np.ndarray:
-    """`images`, after the same check of range; NaN would come from the model's gradients."""
-    _check_range("adversarial images (are the model's weights finite?)", images)
+    """`images`, after the same check of range; NoNumbers if the model's gradients are none."""
+    if np.isnan(images).any():
+        raise NoNumbers("model: gradients that are not finite, so it can't be attacked")
+    _check_range("adversarial images", images)
     return images
 
 

@@ -57,7 +57,7 @@ def compile_ascent(model: keras.Model, norm: str) -> Callable[..., Any]:
         for _ in tf.range(steps):
             with tf.GradientTape() as tape:
                 tape.watch(point)
-                own, others = _split(logits(point), labels)
+                own, others = split(logits(point), labels)
                 # The log-odds against the label. Cross-entropy is softplus of it, so the gradient
                 # has the same direction, but does not vanish where the model is sure.
                 loss = tf.reduce_logsumexp(others, axis=1) - own
@@ -120,13 +120,13 @@ def compile_carlini_wagner(model: keras.Model) -> Callable[..., Any]:
                 # Clipped, but with the gradient of what is not: black and white may turn back.
                 changed = free + tf.stop_gradient(tf.clip_by_value(free, 0.0, 1.0) - free)
                 output = logits(changed)
-                own, others = _split(output, labels)
+                own, others = split(output, labels)
                 margin = own - tf.reduce_max(others, axis=1) + confidence
                 norm = tf.reduce_sum(tf.square(changed - images), axes)
                 loss = norm + const * tf.nn.relu(margin)
             gradient = tape.gradient(loss, point)
             active = step < size
-            hit = active & (margin < -_slack(output))
+            hit = active & (margin < -slack(output))
             better = hit & (norm < best_norm)
             best = tf.where(per_image(better), changed, best)
             best_norm = tf.where(better, norm, best_norm)
@@ -143,7 +143,7 @@ def compile_carlini_wagner(model: keras.Model) -> Callable[..., Any]:
     return descend
 
 
-def _split(logits: Any, labels: Any) -> tuple[Any, Any]:
+def split(logits: Any, labels: Any) -> tuple[Any, Any]:
     """The label's logit, and all logits with the label's at minus infinity."""
     import tensorflow as tf
 
@@ -152,7 +152,7 @@ def _split(logits: Any, labels: Any) -> tuple[Any, Any]:
     return own, tf.where(mask, float("-inf"), logits)
 
 
-def _slack(logits: Any) -> Any:
+def slack(logits: Any) -> Any:
     """A margin below this may be rounding: a success must still be one when predicted again."""
     import tensorflow as tf
 
@@ -171,7 +171,7 @@ def compile_fooled(model: keras.Model) -> Callable[..., Any]:
     )
     def fooled(images, labels, confidence):
         output = logits(images)
-        own, others = _split(output, labels)
-        return own - tf.reduce_max(others, axis=1) + confidence < -_slack(output)
+        own, others = split(output, labels)
+        return own - tf.reduce_max(others, axis=1) + confidence < -slack(output)
 
     return fooled

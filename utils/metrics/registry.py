@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from utils.core.seeds import rng
+from utils.machine.meter import Meter
 from utils.metrics.coverage import neuron_coverage
 from utils.metrics.surprise import dsa, lsa
 from utils.metrics.uncertainty import deepgini, softmax_entropy
@@ -21,7 +21,7 @@ from utils.metrics.uncertainty import deepgini, softmax_entropy
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["METRICS", "Metric", "ScoringInputs", "score_all"]
+__all__ = ["BASELINES", "METRICS", "Metric", "ScoringInputs", "score_all"]
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,25 @@ class Metric:
     compute : callable
         ``(ScoringInputs, notes) -> scores``: float64 of shape (n_train + n_adv,), finite, higher =
         retrain first. It may append sentences for the report to the list `notes`.
+    mixed : bool, default=False
+        Whether it says something only where training and adversarial inputs are ordered together.
+    looks_at : {"scored", "training", "nothing"}, default="scored"
+        Whose forward pass it takes: that of the inputs that it scores, that of the training inputs
+        as well, with which it compares them, or none.
     """
 
     id: str
     name: str
     reference: str
     compute: Callable[[ScoringInputs, list[str]], np.ndarray]
+    mixed: bool = False
+    looks_at: str = "scored"
+
+    def forward_parts(self, ordered: Iterable[str]) -> list[str]:
+        """The parts, of ``train`` and ``adv_train``, that a forward pass must see to score some."""
+        parts: dict[str, set[str]] = {"nothing": set(), "scored": {*ordered}}
+        parts["training"] = parts["scored"] | {"train"}
+        return sorted(parts[self.looks_at])
 
 
 def _nc(inputs: ScoringInputs, notes: list[str]) -> np.ndarray:
@@ -142,20 +155,49 @@ def _random(inputs: ScoringInputs, notes: list[str]) -> np.ndarray:
     return rng(inputs.seed, "random scores").random(len(inputs.probabilities))
 
 
+def _adversarial_first(inputs: ScoringInputs, notes: list[str]) -> np.ndarray:
+    scores = rng(inputs.seed, "adversarial first").random(len(inputs.probabilities))
+    scores[len(inputs.train_probabilities) :] += 1
+    return scores
+
+
 METRICS: dict[str, Metric] = {
     metric.id: metric
     for metric in (
         Metric("nc", "Neuron coverage", "Pei et al., DeepXplore, SOSP 2017", _nc),
-        Metric("lsa", "Likelihood-based surprise adequacy", "Kim, Feldt and Yoo, ICSE 2019", _lsa),
-        Metric("dsa", "Distance-based surprise adequacy", "Kim, Feldt and Yoo, ICSE 2019", _dsa),
+        Metric(
+            "lsa",
+            "Likelihood-based surprise adequacy",
+            "Kim, Feldt and Yoo, ICSE 2019",
+            _lsa,
+            looks_at="training",
+        ),
+        Metric(
+            "dsa",
+            "Distance-based surprise adequacy",
+            "Kim, Feldt and Yoo, ICSE 2019",
+            _dsa,
+            looks_at="training",
+        ),
         Metric("deepgini", "DeepGini", "Feng et al., ISSTA 2020", _deepgini),
         Metric(
             "softmax_entropy", "Softmax entropy", "Weiss and Tonella, ISSTA 2022", _softmax_entropy
         ),
-        Metric("random", "Random", "baseline", _random),
+        Metric("random", "Random", "baseline", _random, looks_at="nothing"),
+        Metric(
+            "adversarial_first",
+            "Adversarial first",
+            "baseline: adversarial inputs, then training inputs, each at random",
+            _adversarial_first,
+            mixed=True,
+            looks_at="nothing",
+        ),
     )
 }
 """Guidance metrics by id."""
+
+BASELINES = ("random", "adversarial_first")
+"""Orders that no score of a network decides: what the others are held against."""
 
 
 def score_all(
@@ -187,7 +229,8 @@ def score_all(
     scores : dict of str to ndarray of shape (n_train + n_adv,), dtype=float64
         By metric id; training inputs first, then adversarial inputs. Higher = retrain first.
     table : DataFrame
-        Columns metric, name, seconds (of computing the scores, without the forward pass), notes.
+        Columns metric, name, seconds and energy_kwh (of computing the scores of training and
+        adversarial inputs together, without the forward pass), notes.
 
     Raises
     ------
@@ -203,11 +246,11 @@ def score_all(
     inputs = ScoringInputs(
         train_traces, train_probabilities, adv_traces, adv_probabilities, seed, **options
     )
-    scores, rows = {}, []
+    scores, rows, meter = {}, [], Meter()
     for metric in (METRICS[metric] for metric in metrics):
         notes: list[str] = []
-        start = perf_counter()
-        scores[metric.id] = metric.compute(inputs, notes)
-        seconds = perf_counter() - start
-        rows.append((metric.id, metric.name, seconds, "; ".join(notes)))
-    return scores, pd.DataFrame(rows, columns=["metric", "name", "seconds", "notes"])
+        with meter.measure() as usage:
+            scores[metric.id] = metric.compute(inputs, notes)
+        cost = usage.wall_seconds, usage.energy_kwh
+        rows.append((metric.id, metric.name, *cost, "; ".join(notes)))
+    return scores, pd.DataFrame(rows, columns=["metric", "name", "seconds", "energy_kwh", "notes"])

@@ -1,4 +1,5 @@
 """Keras networks: built, read from users' files, copied, traced, trained and tested.
 
-Imports core and data. TensorFlow is imported inside functions, so reading a registry stays fast.
+Imports core, data and machine. TensorFlow is imported inside functions, so reading a registry stays
+fast.
 """

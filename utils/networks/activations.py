@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from utils.machine.meter import Meter
 from utils.networks.ends import gives_probabilities, kept
 from utils.networks.graph import Place, core, layer_names, places, single_output, tail
 
 if TYPE_CHECKING:
     import keras
+
+
+class NoNumbers(ValueError):
+    """A model gives NaN or infinite numbers, or its gradients are such."""
 
 
 def predict(
@@ -37,7 +42,7 @@ def predict(
 
     Raises
     ------
-    ValueError
+    NoNumbers
         If the model gives numbers that are not finite for an image.
     """
     forward = kept(model, "predict", lambda: _compile(model))
@@ -46,10 +51,10 @@ def predict(
 
 
 def _finite(probabilities: np.ndarray) -> np.ndarray:
-    """The same; ValueError if some are no numbers."""
+    """The same; NoNumbers if some are none."""
     bad = np.count_nonzero(~np.isfinite(probabilities).all(axis=1))
     if bad:
-        raise ValueError(
+        raise NoNumbers(
             f"model: gives numbers that are not finite (NaN or infinite) for {bad} of "
             f"{len(probabilities)} images; what it computes has no value there, such as a division "
             "by 0 on a black image, or its training failed"
@@ -88,6 +93,35 @@ def activations(
     forward = kept(model, f"traces {layer}", lambda: _compile(model, traced(model, layer)))
     traces, probabilities = _in_batches(forward, check_images(model, images), batch_size)
     return traces.reshape(len(traces), -1), _finite(probabilities)
+
+
+def measured_activations(
+    model: keras.Model, parts: Mapping[str, np.ndarray], layer: str = ""
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, float]]:
+    """`activations` of several parts of the inputs, and what each forward pass takes.
+
+    Parameters
+    ----------
+    model, layer
+        See `activations`.
+    parts : mapping of str to ndarray of shape (n, height, width, channels)
+        Images, by the name of the part.
+
+    Returns
+    -------
+    outcomes : dict of str to (ndarray, ndarray)
+        By part, what `activations` gives.
+    costs : dict of str to float
+        ``forward_<part>_seconds`` and ``forward_<part>_energy_kwh``, without compilation.
+    """
+    outcomes, costs, meter = {}, {}, Meter()
+    for part, images in parts.items():
+        activations(model, images[:1], layer)  # compiles
+        with meter.measure() as usage:
+            outcomes[part] = activations(model, images, layer)
+        costs[f"forward_{part}_seconds"] = usage.wall_seconds
+        costs[f"forward_{part}_energy_kwh"] = usage.energy_kwh
+    return outcomes, costs
 
 
 def traced(model: keras.Model, layer: str) -> tuple[Place, Any]:

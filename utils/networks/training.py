@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     import keras
 
 _EVALUATION_BATCH = 512
+
+
+class Attack(Protocol):
+    """Changes inputs while a network is trained on them."""
+
+    def compile(self, model: keras.Model) -> Callable[[Any, Any, Any], Any]:
+        """``attack(images, labels, seed) -> images``, to be called in a compiled function."""
+
+    def attacked(self, n: int, batch_size: int) -> np.ndarray:
+        """Which of `n` shuffled inputs it may change, dtype=bool."""
 
 
 def architecture_of(model: keras.Model) -> dict:
@@ -134,11 +144,27 @@ class Trainer:
         weights = {id(variable) for variable in self.model.weights}
         # Besides its weights, a model's only variables are the states of its random generators.
         self._generators = [v for v in self.model.variables if id(v) not in weights]
+        self._epochs: dict[Attack | None, Callable[..., Any]] = {}
         self._compile(keras, tf)
-        # Compiling and the first run are slow: done here, on one input, not in a measured block.
+        self.prepare()
+
+    def prepare(self, attack: Attack | None = None) -> None:
+        """Compile an epoch by running it on one input: that is slow, and not to be measured.
+
+        Weights, optimizer and random generators are as before.
+        """
+        import tensorflow as tf
+
+        if attack in self._epochs:
+            return
+        self._epochs[attack] = self._make_epoch(attack.compile(self.model) if attack else None)
         image = tf.zeros((1, *self.model.input_shape[1:]))
         label = tf.zeros(1, tf.int64)
-        self._epoch(image, label, label, 1)
+        variables = [*self.model.variables, *self.optimizer.variables]
+        before = [variable.numpy() for variable in variables]
+        self._epochs[attack](image, label, label, 1, [attack is not None], 0)
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
         self._forward(image, label)
 
     def _compile(self, keras: Any, tf: Any) -> None:
@@ -150,21 +176,31 @@ class Trainer:
             # In a compiled function Keras takes the logits before a soft-max: no overflow, no clip.
             return keras.losses.sparse_categorical_crossentropy(y, outputs, from_logits=from_logits)
 
-        @tf.function(input_signature=[images, integers, integers, number])
-        def epoch(x, y, order, batch_size):
-            loss, correct = tf.constant(0.0), tf.constant(0, tf.int64)
-            for first in tf.range(0, tf.size(order, tf.int64), batch_size):
-                index = order[first : first + batch_size]
-                inputs, labels = tf.gather(x, index), tf.gather(y, index)
-                with tf.GradientTape() as tape:
-                    outputs = self.model(inputs, training=True)
-                    losses = cross_entropy(labels, outputs)
-                    objective = tf.reduce_mean(losses) + sum(self.model.losses)
-                gradients = tape.gradient(objective, self.model.trainable_variables)
-                self.optimizer.apply(gradients, self.model.trainable_variables)
-                loss += tf.reduce_sum(losses)
-                correct += tf.math.count_nonzero(tf.argmax(outputs, axis=-1) == labels)
-            return loss, correct
+        flags = tf.TensorSpec((None,), tf.bool)
+
+        def make_epoch(change):
+            @tf.function(input_signature=[images, integers, integers, number, flags, number])
+            def epoch(x, y, order, batch_size, attacked, seed):
+                loss, correct = tf.constant(0.0), tf.constant(0, tf.int64)
+                for first in tf.range(0, tf.size(order, tf.int64), batch_size):
+                    index = order[first : first + batch_size]
+                    inputs, labels = tf.gather(x, index), tf.gather(y, index)
+                    if change:
+                        hit = tf.where(attacked[first : first + batch_size])
+                        parts = tf.gather_nd(inputs, hit), tf.gather_nd(labels, hit)
+                        changed = change(*parts, tf.stack([seed, first]))
+                        inputs = tf.tensor_scatter_nd_update(inputs, hit, changed)
+                    with tf.GradientTape() as tape:
+                        outputs = self.model(inputs, training=True)
+                        losses = cross_entropy(labels, outputs)
+                        objective = tf.reduce_mean(losses) + sum(self.model.losses)
+                    gradients = tape.gradient(objective, self.model.trainable_variables)
+                    self.optimizer.apply(gradients, self.model.trainable_variables)
+                    loss += tf.reduce_sum(losses)
+                    correct += tf.math.count_nonzero(tf.argmax(outputs, axis=-1) == labels)
+                return loss, correct
+
+            return epoch
 
         @tf.function(input_signature=[images, integers])
         def forward(x, y):
@@ -173,7 +209,7 @@ class Trainer:
             classes = tf.where(numbers, tf.argmax(outputs, axis=-1), -1)  # of NaN it were class 0
             return cross_entropy(y, outputs), classes
 
-        self._epoch, self._forward = epoch, forward
+        self._make_epoch, self._forward = make_epoch, forward
 
     def reset(
         self, weights: Sequence[np.ndarray], seed: int = 0, learning_rate: float = 1e-3
@@ -209,6 +245,9 @@ class Trainer:
         epochs: int,
         batch_size: int,
         seed: Sequence[int],
+        attack: Attack | None = None,
+        n_attacked: int | None = None,
+        learning_rates: Sequence[float] | None = None,
     ) -> Iterator[tuple[float, float]]:
         """Train on the inputs ``x[order]``, one epoch each time the iterator is advanced.
 
@@ -223,6 +262,12 @@ class Trainer:
         seed : sequence of int
             The run's seed and counters. Decides, with the number of the epoch, how that epoch
             shuffles.
+        attack : Attack, optional
+            Changes inputs just before the network is trained on them; see `prepare`.
+        n_attacked : int, optional
+            How many inputs it may change, the first ones of `order`; by default all.
+        learning_rates : sequence of float, optional
+            One for each epoch; by default that of the last `reset` stays.
 
         Yields
         ------
@@ -235,9 +280,18 @@ class Trainer:
             )
         x, y = to_tensors(x, y)
         order = np.asarray(order, np.int64)
+        self.prepare(attack)
+        first = np.zeros(len(y), bool)
+        first[order[:n_attacked]] = True
         for epoch in range(epochs):
             shuffled = rng(seed[0], "shuffle", *seed[1:], epoch).permutation(order)
-            loss, correct = self._epoch(x, y, shuffled, batch_size)
+            attacked, noise = np.zeros(len(order), bool), 0
+            if attack:
+                attacked = first[shuffled] & attack.attacked(len(order), batch_size)
+                noise = int(rng(seed[0], "inner attack", *seed[1:], epoch).integers(2**31))
+            if learning_rates is not None:
+                self.optimizer.learning_rate.assign(learning_rates[epoch])
+            loss, correct = self._epochs[attack](x, y, shuffled, batch_size, attacked, noise)
             yield float(loss) / len(order), int(correct) / len(order)
 
     def predict(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

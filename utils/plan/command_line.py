@@ -60,8 +60,8 @@ def command_line() -> argparse.ArgumentParser:
         parser.add_argument(name, action="store_true", help=about)
 
     many("--datasets", "NAME", ["digits"], "default: digits")
-    many("--configurations", "N", ["1", "2", "3"], "default: 1 2 3")
-    many("--metrics", "ID", list(METRICS), "default: all six")
+    many("--configurations", "N", ["1", "2", "3", "4"], "default: 1 2 3 4")
+    many("--metrics", "ID", list(METRICS), "default: all seven")
     many("--attacks", "ID", None, "default: fgsm bim cw")
     many("--seeds", "N", ["0"], "default: 0; each repeats the study")
     one("--preset", "NAME", "quick", f"{', '.join(PRESETS)}; default: quick")
@@ -95,7 +95,9 @@ def show_list() -> None:
             e.id: f"{e.name}; {e.reference}" for e in METRICS.values()
         },
         "Attacks (--attacks)": {e.id: f"{e.name}; {e.reference}" for e in ATTACKS.values()},
-        "Configurations (--configurations)": CONFIGURATIONS,
+        "Configurations (--configurations)": {
+            c.id: f"{c.name}; {c.source}" for c in CONFIGURATIONS.values()
+        },
         "Presets (--preset)": {name: about for name, (about, _) in PRESETS.items()},
         "Parameters (--set)": {
             p.name: f"{p.help} (default {p.default!r})"

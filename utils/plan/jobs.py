@@ -9,8 +9,10 @@ from typing import Any
 
 from utils.core.files import unshare
 from utils.core.paths import Workspace
+from utils.metrics.registry import METRICS
 from utils.plan.parameters import template_parameters
 from utils.plan.steps import FRESH_ATTACKS, RETRAINING, SENSITIVITY, STEPS, VARIED, Step, files
+from utils.retraining.configurations import CONFIGURATIONS
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,8 @@ def _jobs(
             cells = [{**cell, axis: value} for cell in cells for value in axes[axis]]
         for cell in cells:
             chosen = {**settings.get(cell.get("dataset", ""), {}), **_whole(axes), **cell}
+            if "configuration" in cell:
+                chosen["metrics"] = _metrics(step, chosen)
             if step == FRESH_ATTACKS and chosen.get("keep_models") == "none":
                 continue  # there is no network to attack
             split = split_metrics and step == RETRAINING
@@ -158,6 +162,14 @@ def _jobs(
             jobs += [_job(step, workspace, chosen | {"metrics": [m], "part": m}) for m in parts]
             jobs.append(_job(step, workspace, chosen, joins=split))
     return jobs
+
+
+def _metrics(step: Step, chosen: Mapping[str, Any]) -> list[str]:
+    """The metrics that say something in a configuration; all, if that leaves none."""
+    metrics = _values(step, chosen).get("metrics", [])
+    if len(CONFIGURATIONS[chosen["configuration"]].ordered) > 1:
+        return metrics
+    return [metric for metric in metrics if not METRICS[metric].mixed] or metrics
 
 
 def _values(step: Step, chosen: Mapping[str, Any]) -> dict[str, Any]:

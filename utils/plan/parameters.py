@@ -20,7 +20,9 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
         "does everything run? 400 images, a few epochs, 2 points; the numbers mean nothing",
         {
             "n_images": 400, "epochs": 3, "retraining_epochs": 1, "points": 2, "accept_weak": True,
-            "attack_steps": 3, "cw_steps": 10, "cw_binary_search_steps": 2, "fresh_steps": 3,
+            "attack_steps": 3, "cw_steps": 10, "cw_binary_search_steps": 2,
+            "point_images": 100, "point_steps": 2, "fresh_images": 100, "fresh_steps": 3,
+            "fresh_targets": 1, "fresh_queries": 10, "fresh_searches": 1,
         },
     ),
     "quick": (
@@ -29,11 +31,18 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "reduced": (
         "the study's protocol on a stratified subset, 5 points; up to half an hour on two cores",
-        {"n_images": 4000, "points": 5, "retraining_epochs": 10},
+        {
+            "n_images": 4000, "points": 5, "retraining_epochs": 10, "fresh_images": 500,
+            "fresh_steps": 50, "fresh_restarts": 2, "fresh_targets": 5, "fresh_queries": 1000,
+            "fresh_searches": 5,
+        },
     ),
     "study": (
         "the paper's settings: every image, 20 points; hours to days of computing",
-        {"n_images": 0, "points": 20},
+        {
+            "n_images": 0, "points": 20, "fresh_images": 1000, "fresh_steps": 100,
+            "fresh_restarts": 5, "fresh_targets": 9, "fresh_queries": 5000, "fresh_searches": 9,
+        },
     ),
 }  # fmt: skip
 

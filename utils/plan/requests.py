@@ -18,7 +18,7 @@ from utils.plan.jobs import Job
 from utils.plan.parameters import template_parameters
 from utils.plan.rules import ParameterError, check
 from utils.plan.steps import ADVERSARIALS, PREPROCESSING, SCORING, TRAINING
-from utils.retraining.configurations import n_retraining_inputs
+from utils.retraining.configurations import configuration_of
 
 if TYPE_CHECKING:
     import keras
@@ -135,11 +135,12 @@ def _dataset(jobs: list[Job], planned: list[Job], rule: str, thorough: bool) -> 
     for job in jobs:
         if "points" in job.parameters:
             configuration = job.parameters["configuration"]
-            n = n_retraining_inputs(configuration, sizes["train"], n_adversarial)
+            parts = {"train": sizes["train"], "adv_train": n_adversarial}
+            n = configuration_of(configuration).n_ordered(parts)
             if job.parameters["points"] > n:
                 raise ParameterError(
-                    f"points: got {job.parameters['points']}, expected at most {n}, the retraining "
-                    f"inputs of configuration {configuration} on {dataset}"
+                    f"points: got {job.parameters['points']}, expected at most {n}, the inputs "
+                    f"that are ordered in configuration {configuration} on {dataset}"
                 )
     return lines
 

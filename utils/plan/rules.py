@@ -13,7 +13,7 @@ from utils.data.raw.images import RESIZES
 from utils.machine.energy import check_country
 from utils.metrics.registry import METRICS
 from utils.networks.conventions import COLOR_ORDERS, PIXEL_RANGES
-from utils.retraining.configurations import CONFIGURATIONS
+from utils.retraining.configurations import BEYOND_PREFIX, CONFIGURATIONS
 
 
 class ParameterError(ValueError):
@@ -152,17 +152,23 @@ RULES: dict[str, Callable[..., str]] = {
     "accept_weak": _anything,
     "epochs": _between(1, 10_000),
     "retraining_epochs": _between(1, 10_000),
+    "hardening_epochs": _between(0, 10_000),
     "batch_size": _between(1, 100_000),
     "learning_rate": _above(0, 1),
     "attacks": _each(_one_of(ATTACKS)),
     "n_adversarial": _between(0),
-    "epsilon": _between(0, 1),
+    "epsilon": _above(0, 1),
     "attack_steps": _between(1, 10_000),
     "cw_steps": _between(1, 100_000),
     "cw_binary_search_steps": _between(1, 50),
     "cw_confidence": _between(0, 1000),
     "fresh_steps": _between(1, 10_000),
     "fresh_restarts": _between(1, 1000),
+    "fresh_targets": _between(1, 1000),
+    "fresh_queries": _between(1, 1_000_000),
+    "fresh_searches": _between(1, 50),
+    "fresh_images": _between(0),
+    "fresh_l2": _between(0),
     "metrics": _each(_one_of(METRICS)),
     "layer": _anything,
     "nc_threshold": _share_below_one,
@@ -172,6 +178,12 @@ RULES: dict[str, Callable[..., str]] = {
     "part": _one_of(["", *METRICS]),
     "variants": _each(variant_name),
     "points": _between(1, 10_000),
+    "point_images": _between(1),
+    "point_steps": _between(1, 10_000),
+    "inner_steps": _between(1, 10_000),
+    "inner_noise": _between(0, 10),
+    "clean_share": _share_below_one,
+    "beyond_prefix": _one_of(BEYOND_PREFIX),
     "keep_models": _one_of(["none", "best", "all"]),
     "country": _country,
     "threads": _between(1, 1024),

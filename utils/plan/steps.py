@@ -151,17 +151,18 @@ def files(step: Step, w: Workspace, p: Mapping[str, Any], joins: bool = False) -
     varied = [w.variant(v).results(*run) for v in p.get("variants", []) for run in runs]
     fresh = [w.fresh_attack(*run) for run in runs]
     attacked = [w.models(d, seed) / f"c{c}_*_p*.keras"]
-    attack_figure = [w.figures(d, seed) / f"{d}_c{c}_fresh_attack.*"]
+    attack_figure = [w.figures(d, seed) / f"{d}_c{c}_{n}.*" for n in ("fresh_attack", "budgets")]
     plots = [w.reports(d) / f"{d}_c{c}_summary.csv", w.figures(d) / f"{d}_c{c}_*"]
     texts = [w.reports() / "comparison.csv", w.reports() / "recommendation.json"]
     compared = [*texts, w.figures() / "comparison_*"]
     sensitivity = [w.reports() / "sensitivity.csv", w.figures() / "sensitivity_*"]
-    read = images + model + quality + adversarial + scores
+    made, scored = w.adversarial(d, seed) / "attacks.csv", w.metrics(d, seed) / "metrics.csv"
+    read = images + model + quality + [*adversarial, made, *scores, scored]
     lists: dict[Step, tuple[list[Path], ...]] = {
         PREPROCESSING: ([], images),
         TRAINING: (images, model + quality + history),
-        ADVERSARIALS: (images + model, [*adversarial, w.adversarial(d, seed) / "attacks.csv"]),
-        SCORING: (images + model + adversarial, [*scores, w.metrics(d, seed) / "metrics.csv"]),
+        ADVERSARIALS: (images + model, [*adversarial, made]),
+        SCORING: (images + model + adversarial, [*scores, scored]),
         RETRAINING: (read + curves + kept, tables + about)
         if joins
         else (read, tables + about + kept + (curves if part else []), [], curves),

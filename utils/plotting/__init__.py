@@ -2,5 +2,5 @@
 
 A metric has the same colour and marker in every figure, and axes carry units.
 
-Imports core, retraining (the table's columns) and statistics. No TensorFlow.
+Imports core, metrics (baselines), retraining (the table's columns) and statistics. No TensorFlow.
 """

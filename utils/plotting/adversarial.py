@@ -140,13 +140,13 @@ def attack_accuracy(summary: pd.DataFrame) -> Figure:
 
 @styled
 def fresh_accuracy(table: pd.DataFrame) -> Figure:
-    """Draw accuracy on the fixed adversarial inputs beside that under a fresh attack.
+    """Draw accuracy on the fixed adversarial inputs beside the worst case of fresh attacks.
 
     Parameters
     ----------
     table : DataFrame
         What `utils.retraining.fresh_attacks` measures: a panel a data set (rows) and configuration
-        (columns), means over seeds. The dotted line is the original model under the fresh attack.
+        (columns), means over seeds. The dotted line is the original model's worst case.
     """
     datasets = list(dict.fromkeys(table["dataset"]))
     configurations = sorted(table["configuration"].unique())
@@ -154,7 +154,7 @@ def fresh_accuracy(table: pd.DataFrame) -> Figure:
     looks = {
         "accuracy_fixed": ("fixed inputs, all attacks", MUTED),
         "accuracy_fixed_linf": ("fixed inputs within the same budget", BLUE),
-        "accuracy_fresh": ("fresh attack (PGD)", ADVERSARIAL),
+        "accuracy_fresh": ("fresh attacks, worst case", ADVERSARIAL),
     }
     names = [fill(metric_name(m), 20) for m in metrics]
     names[0] = "original model"
@@ -178,7 +178,7 @@ def fresh_accuracy(table: pd.DataFrame) -> Figure:
             means.loc["original", "accuracy_fresh"],
             color=REFERENCE,
             linestyle=":",
-            label="original model, fresh attack",
+            label="original model, worst case",
         )
         axis.set(
             title=f"{dataset}, configuration {configuration}",

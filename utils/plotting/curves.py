@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -13,21 +13,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from utils.plotting.style import REFERENCE, WIDTH, metric_style, palette_order, styled
-from utils.retraining.selection import chosen_points
+from utils.plotting.style import REFERENCE, WIDTH, metric_style, named_lines, palette_order, styled
+from utils.retraining.selection import chosen_points, measured
 from utils.statistics.summaries import mean_interval
-from utils.statistics.wording import metric_name
+from utils.statistics.wording import configuration_title, metric_name
 
 LABELS = {
-    "accuracy": "accuracy (test + adversarial test)",
+    "accuracy": "the study's accuracy (clean + fixed adversarial)",
     "precision": "precision (macro average)",
     "recall": "recall (macro average)",
     "loss": "loss (mean cross-entropy)",
-    "accuracy_clean": "accuracy (clean test inputs)",
-    "accuracy_adversarial": "accuracy (adversarial test inputs)",
-    "val_accuracy": "accuracy (validation + adversarial validation)",
-    "val_loss": "loss (validation + adversarial validation)",
-    "n_inputs": "retraining inputs",
+    "accuracy_clean": "accuracy (clean test images)",
+    "accuracy_adversarial": "accuracy (fixed adversarial test images)",
+    "accuracy_fresh": "accuracy (under a fresh attack)",
+    "accuracy_robust": "robust accuracy (clean + fresh attack) / 2",
+    "val_accuracy": "the study's accuracy on validation images",
+    "val_accuracy_robust": "robust accuracy on validation images",
+    "val_loss": "loss (clean + fixed adversarial validation images)",
+    "n_prefix": "inputs put first",
     "fit_seconds": "retraining time (s)",
     "cpu_percent": "mean CPU (%, 100 = one core)",
     "memory_peak_mb": "peak memory (MB)",
@@ -36,6 +39,10 @@ LABELS = {
     "gpu_memory_mb": "GPU memory (MB)",
 }
 """Axis label of a column; any other column keeps its name."""
+
+
+SHOWN = {"accuracy_robust": "robust accuracy", "accuracy": "the study's accuracy"}
+"""What `all_curves` shows: columns and their short names."""
 
 
 def label(column: str) -> str:
@@ -47,7 +54,7 @@ def label(column: str) -> str:
 
 @styled
 def retraining_curves(
-    results: pd.DataFrame, quantity: str = "accuracy", x: str = "n_inputs"
+    results: pd.DataFrame, quantity: str = "accuracy", x: str = "n_prefix"
 ) -> Figure:
     """Draw the retraining curves of one configuration, all metrics together.
 
@@ -59,7 +66,7 @@ def retraining_curves(
     quantity : str, default="accuracy"
         Column to draw. The best point of each curve has a ring, and the legend gives its value
         (for a loss the lowest is best).
-    x : {"n_inputs", "fit_seconds"}, default="n_inputs"
+    x : {"n_prefix", "fit_seconds"}, default="n_prefix"
         Retraining inputs, or the seconds spent on the curve up to and with this point.
 
     Raises
@@ -79,7 +86,7 @@ def retraining_curves(
         if curve.empty:
             continue
         best = curve.loc[curve["mean"].idxmin() if lower_is_better else curve["mean"].idxmax()]
-        at = f"{best['x']:,.0f} inputs" if x == "n_inputs" else f"{best['x']:,.3g} s"
+        at = f"{best['x']:,.0f} inputs" if x == "n_prefix" else f"{best['x']:,.3g} s"
         _draw(axis, curve, metric, f"{metric_name(metric)}\nbest {best['mean']:.3f} at {at}")
         axis.plot(
             best["x"],
@@ -100,9 +107,11 @@ def retraining_curves(
             linewidth=1.3,
             label=f"original model\n{original:.3f}",
         )
-    horizontal = label(x) if x == "n_inputs" else "retraining time, points so far together (s)"
+    horizontal = label(x) if x == "n_prefix" else "retraining time, points so far together (s)"
     axis.set(title=title, xlabel=horizontal, ylabel=label(quantity))
-    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if x == "n_inputs" else "{x:g}"))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}" if x == "n_prefix" else "{x:g}"))
+    if x == "n_prefix":
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlim(left=0)
     figure.legend(
         loc="outside right upper", labelspacing=0.9, title="ring: best point", alignment="left"
@@ -112,36 +121,37 @@ def retraining_curves(
 
 @styled
 def all_curves(
-    results: pd.DataFrame, quantity: str = "accuracy", choice: Mapping | None = None
+    results: pd.DataFrame, quantities: Mapping[str, str] = SHOWN, choice: Mapping | None = None
 ) -> Figure:
-    """Draw the curves of all data sets and configurations: a row a data set, small and alike.
+    """Draw the curves of all data sets and configurations, small and alike.
 
     Parameters
     ----------
     results : DataFrame
         The results tables together. With several seeds, curves are drawn as in
         `retraining_curves`.
-    quantity : str, default="accuracy"
-        Column to draw; the panels of a row share its axis. A dotted line shows the original model.
+    quantities : mapping of str to str
+        Columns to draw and their names: a row each, for each data set. The panels of a row share
+        its axis. A dotted line shows the original model.
     choice : mapping, optional
         What `utils.statistics.advice.recommend` returns: a star marks the mean over the seeds of
         its points chosen on validation.
     """
-    datasets = list(dict.fromkeys(results["dataset"]))
+    rows = [(d, column) for d in dict.fromkeys(results["dataset"]) for column in quantities]
     configurations = sorted(results["configuration"].unique())
     figure, axes = plt.subplots(
-        len(datasets),
+        len(rows),
         len(configurations),
         squeeze=False,
         sharey="row",
-        figsize=(WIDTH, 1 + 1.9 * len(datasets)),
+        figsize=(WIDTH, 1.2 + 1.9 * len(rows)),
     )
-    for row, dataset in zip(axes, datasets, strict=True):
+    for row, (dataset, quantity) in zip(axes, rows, strict=True):
         for axis, configuration in zip(row, configurations, strict=True):
             chosen = (results["dataset"] == dataset) & (results["configuration"] == configuration)
             part = results[chosen]
             for metric in palette_order(part["metric"]):
-                curve = _mean_curve(part[part["metric"] == metric], quantity, "n_inputs")
+                curve = _mean_curve(part[part["metric"] == metric], quantity, "n_prefix")
                 _draw(axis, curve, metric, metric_name(metric))
             original = part.loc[part["point"] == 0, quantity].mean()
             axis.axhline(original, color=REFERENCE, linestyle=":", label="original model")
@@ -149,28 +159,62 @@ def all_curves(
                 _star(axis, part, quantity, choice)
             axis.set_xlim(left=0)
             axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-            axis.xaxis.set_major_locator(MaxNLocator(4))
-        row[0].set_ylabel(dataset, fontweight="bold")
+            axis.xaxis.set_major_locator(MaxNLocator(2 if len(configurations) > 3 else 3))
+        row[0].set_ylabel(f"{dataset}\n{quantities[quantity]}", fontweight="bold")
     for axis, configuration in zip(axes[0], configurations, strict=True):
-        axis.set_title(f"configuration {configuration}")
+        axis.set_title(configuration_title(configuration))
     for axis in axes[-1]:
-        axis.set_xlabel(label("n_inputs"))
-    figure.supylabel(label(quantity), fontsize=10)
-    handles, names = axes[0, 0].get_legend_handles_labels()
+        axis.set_xlabel(label("n_prefix"))
+    handles = named_lines(axes[0])  # not every configuration has every metric
+    handles["original model"] = handles.pop("original model")
     if choice:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color="white",
-                marker="*",
-                markersize=13,
-                markeredgecolor=REFERENCE,
-                linestyle="none",
-            )
+        handles["recommended"] = Line2D(
+            [],
+            [],
+            color="white",
+            marker="*",
+            markersize=13,
+            markeredgecolor=REFERENCE,
+            linestyle="none",
         )
-        names.append("recommended")
-    figure.legend(handles, names, loc="outside lower center", ncols=4)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+    return figure
+
+
+@styled
+def curve_panels(results: pd.DataFrame, quantities: Sequence[str]) -> Figure:
+    """Draw several quantities against the number of inputs, a small panel each.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table of one data set and configuration; several seeds are drawn as in
+        `retraining_curves`.
+    quantities : sequence of str
+        Columns of the results table.
+
+    Raises
+    ------
+    ValueError
+        If the table holds several data sets or configurations.
+    """
+    title = _one_configuration(results)
+    n = min(3, len(quantities))
+    rows = -(-len(quantities) // n)
+    figure, axes = plt.subplots(rows, n, squeeze=False, figsize=(WIDTH, 1.2 + 2.4 * rows))
+    for axis in axes.flat[len(quantities) :]:
+        axis.axis("off")
+    for axis, quantity in zip(axes.flat, quantities, strict=False):
+        for metric in palette_order(results["metric"]):
+            curve = _mean_curve(results[results["metric"] == metric], quantity, "n_prefix")
+            _draw(axis, curve, metric, metric_name(metric))
+        original = results.loc[results["point"] == 0, quantity].mean()
+        axis.axhline(original, color=REFERENCE, linestyle=":", label="original model")
+        axis.set(title=fill(label(quantity), 26), xlim=(0, None), xlabel=label("n_prefix"))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axis.xaxis.set_major_locator(MaxNLocator(3))
+    figure.suptitle(title, fontsize=10)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -199,11 +243,11 @@ def resource_curves(results: pd.DataFrame) -> Figure:
         axis.axis("off")
     for axis, cost in zip(axes.flat, costs, strict=False):
         for metric in palette_order(results["metric"]):
-            curve = _mean_curve(results[results["metric"] == metric], cost, "n_inputs")
+            curve = _mean_curve(results[results["metric"] == metric], cost, "n_prefix")
             if cost == "energy_kwh":  # small runs need readable numbers
                 curve[["mean", "half_width"]] *= 1000
             _draw(axis, curve, metric, metric_name(metric))
-        axis.set(title=label(cost), xlabel=label("n_inputs"))
+        axis.set(title=label(cost), xlabel=label("n_prefix"))
         axis.margins(y=0.08)
         axis.update_datalim([(0, 0)])
         axis.autoscale_view()
@@ -224,9 +268,10 @@ def resource_curves(results: pd.DataFrame) -> Figure:
 
 def _star(axis: Axes, part: pd.DataFrame, quantity: str, choice: Mapping) -> None:
     """Mark the recommended choice in the panel of its configuration."""
-    chosen = chosen_points(part[part["metric"] == choice["metric"]])
+    own = part[part["metric"] == choice["metric"]]
+    chosen = own.loc[chosen_points(measured(own)).index]
     axis.plot(
-        chosen["n_inputs"].mean(),
+        chosen["n_prefix"].mean(),
         chosen[quantity].mean(),
         "*",
         markersize=15,
@@ -244,8 +289,9 @@ def _one_configuration(results: pd.DataFrame) -> str:
     if len(pairs) != 1:
         raise ValueError(f"results: expected one data set and one configuration, got {pairs}")
     seeds = results["seed"].nunique()
-    spread = f", mean of {seeds} seeds, band: 95 % t-interval" if seeds > 1 else ""
-    return f"{pairs[0][0]}, configuration {pairs[0][1]}{spread}"
+    spread = f"\nmean of {seeds} seeds, band: 95 % t-interval" if seeds > 1 else ""
+    what = configuration_title(pairs[0][1], 80).replace("\n", ": ")
+    return f"{pairs[0][0]}, {what}{spread}"
 
 
 def _mean_curve(curve: pd.DataFrame, quantity: str, x: str) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from utils.statistics.blocks import metric_blocks
 from utils.statistics.pairs import Pairs
 from utils.statistics.ranking import Ranking
 from utils.statistics.significance import ALPHA
-from utils.statistics.wording import metric_name, p_value
+from utils.statistics.wording import configuration_title, metric_name, p_value
 
 
 @styled
@@ -126,7 +126,7 @@ def differences_to_random(runs: pd.DataFrame, pairs: Pairs) -> Figure:
     runs : DataFrame
         What `utils.statistics.summaries.summarise_runs` returns, with random among the metrics.
     pairs : Pairs
-        What `utils.statistics.pairs.compare_pairs` found in them.
+        What `utils.statistics.pairs.compare_pairs` found in them; those with random are drawn.
 
     Notes
     -----
@@ -136,7 +136,10 @@ def differences_to_random(runs: pd.DataFrame, pairs: Pairs) -> Figure:
     the row of what is tested.
     """
     configurations = sorted(runs["configuration"].unique())
-    metrics = palette_order(pairs.metrics["first"])
+    tests, effects = (
+        found[found["second"] == "random"] for found in (pairs.metrics, pairs.metric_effects)
+    )
+    metrics = palette_order(tests["first"])
     rows = list(dict.fromkeys(runs["dataset"]))
     rows += ["all data sets"] if len(rows) > 1 else []
     figure, axes = plt.subplots(
@@ -145,7 +148,7 @@ def differences_to_random(runs: pd.DataFrame, pairs: Pairs) -> Figure:
         squeeze=False,
         sharex=True,
         sharey=True,
-        figsize=(WIDTH, 0.7 + (0.35 + 0.3 * max(len(metrics), 1)) * len(rows)),
+        figsize=(WIDTH, 1.0 + (0.35 + 0.3 * max(len(metrics), 1)) * len(rows)),
     )
     for (i, row), (j, configuration) in product(enumerate(rows), enumerate(configurations)):
         axis = axes[i, j]
@@ -153,21 +156,21 @@ def differences_to_random(runs: pd.DataFrame, pairs: Pairs) -> Figure:
         table = metric_blocks(runs, configuration)
         whole = i == len(rows) - 1  # the row of what is tested
         part = table.groupby(level="dataset").mean() if row not in table.index else table.loc[[row]]
-        found = pairs.metrics if whole else pairs.metric_effects
+        found = tests if whole else effects
         found = found[found["configuration"] == configuration]
         for _, one in (found if whole else found[found["dataset"] == row]).iterrows():
             single = (part[one["first"]] - part["random"]).dropna()
             _draw_difference(axis, one, metrics.index(one["first"]), single)
-        axis.set(title=f"configuration {configuration}" if i == 0 else "")
+        axis.set(title=configuration_title(configuration, 16) if i == 0 else "")
         axis.grid(axis="y", visible=False)
-        axis.locator_params(axis="x", nbins=4)
-        if pairs.metrics.empty:
+        axis.locator_params(axis="x", nbins=4 if len(configurations) < 4 else 2)
+        if tests.empty:
             axis.text(0.5, 0.5, "random was not run", transform=axis.transAxes, ha="center")
     axes[0, 0].set_yticks(range(len(metrics)), [metric_name(metric) for metric in metrics])
     axes[0, 0].set_ylim(max(len(metrics), 1) - 0.5, -0.5)
     for axis, row in zip(axes[:, 0], rows, strict=True):
         axis.set_ylabel(row, fontweight="bold")
-    what = "mean accuracy along the curve, difference to random order"
+    what = "mean robust accuracy along the curve, difference to random order"
     figure.supxlabel(what, fontsize=10)
     return figure
 

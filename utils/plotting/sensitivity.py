@@ -11,14 +11,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from utils.plotting.style import MUTED, REFERENCE, WIDTH, metric_style, palette_order, styled
+from utils.plotting.style import (
+    MUTED,
+    REFERENCE,
+    WIDTH,
+    metric_style,
+    named_lines,
+    palette_order,
+    styled,
+)
 from utils.statistics.summaries import mean_interval
-from utils.statistics.wording import metric_name
+from utils.statistics.wording import configuration_title, metric_name
 
 
 @styled
 def setting_effects(runs: pd.DataFrame, to_random: bool = False) -> Figure:
-    """Draw accuracy against the value of a setting: a row a parameter, a column a configuration.
+    """Draw robust accuracy against a setting: a row a parameter, a column a configuration.
 
     Parameters
     ----------
@@ -47,11 +55,11 @@ def setting_effects(runs: pd.DataFrame, to_random: bool = False) -> Figure:
             _panel(axis, varied[varied["configuration"] == configuration], to_random)
             axis.set_xlabel(parameter)
     for axis, configuration in zip(axes[0], configurations, strict=True):
-        axis.set_title(f"configuration {configuration}")
-    names = {False: "accuracy (chosen)", True: "area, difference to random order"}
+        axis.set_title(configuration_title(configuration))
+    names = {False: "robust accuracy (chosen)", True: "area, difference to random order"}
     figure.supylabel(names[to_random], fontsize=10)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    handles = named_lines(axes[0])  # not every configuration has every metric
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure
 
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from utils.core.files import atomic
+from utils.metrics.registry import BASELINES
 from utils.plotting.fonts import FAMILIES, make_drawable
 
 WIDTH = 9.0
@@ -59,6 +61,7 @@ METRIC_STYLES: dict[str, tuple[str, str]] = {
     "deepgini": ("#0072B2", "D"),
     "softmax_entropy": ("#CC79A7", "v"),
     "random": ("#7f7f7f", "x"),
+    "adversarial_first": ("#4d4d4d", "+"),
 }
 ADVERSARIAL, CLEAN, REFERENCE, BLUE, MUTED = "#D55E00", "#4d4d4d", "#000000", "#0072B2", "#c4c4c4"
 _FURTHER_COLOURS, _FURTHER_MARKERS = ("#000000", "#D55E00", "#F0E442"), ("P", "X", "*", "h", "p")
@@ -72,13 +75,22 @@ def metric_style(metric: str) -> dict[str, Any]:
     number = zlib.crc32(metric.encode())
     further = _FURTHER_COLOURS[number % 3], _FURTHER_MARKERS[number % 5]
     colour, marker = METRIC_STYLES.get(metric, further)
-    return {"color": colour, "marker": marker, "linestyle": "--" if metric == "random" else "-"}
+    return {"color": colour, "marker": marker, "linestyle": "--" if metric in BASELINES else "-"}
 
 
 def palette_order(metrics: Iterable[str]) -> list[str]:
     """Put metric ids in the fixed order of the palette, then the alphabet, each once."""
     known = list(METRIC_STYLES)
     return sorted(set(metrics), key=lambda m: (known.index(m) if m in known else len(known), m))
+
+
+def named_lines(axes: Iterable[Axes]) -> dict[str, Any]:
+    """Name -> what is drawn under it on any of the axes: for one legend of several panels."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        handles, names = axis.get_legend_handles_labels()
+        found |= {n: h for n, h in zip(names, handles, strict=True) if n not in found}
+    return found
 
 
 @contextmanager

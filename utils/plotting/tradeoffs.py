@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 
 from utils.plotting.style import MUTED, REFERENCE, WIDTH, metric_style, palette_order, styled
 from utils.statistics.advice import unbeaten
-from utils.statistics.wording import metric_name
+from utils.statistics.wording import configuration_title, metric_name
 
 _COSTS = {
     "total_seconds": "retraining\ntime (s)",
@@ -21,8 +23,8 @@ _COSTS = {
     "total_energy_kwh": "energy\n(Wh)",
 }
 _ACCURACIES = {
-    "chosen_accuracy": "accuracy (number of inputs\nchosen on validation)",
-    "best_accuracy": "best accuracy (number of\ninputs chosen on test)",
+    "chosen_accuracy": "robust accuracy (number of\ninputs chosen on validation)",
+    "best_accuracy": "best robust accuracy (number\nof inputs chosen on test)",
 }
 
 
@@ -35,8 +37,8 @@ def comparison(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figu
     summary : DataFrame
         What `utils.statistics.summaries.summarise_seeds` returns, of one to about six data sets.
     accuracy : str, default="chosen_accuracy"
-        Column for accuracy; ``"best_accuracy"`` shows the study's pick on the test inputs. With
-        several seeds, whiskers show its 95 % t-interval.
+        Column for accuracy; ``"best_accuracy"`` shows the study's pick on the test inputs.
+        Whiskers show its 95 % interval: over several seeds, or with one seed over images.
 
     Notes
     -----
@@ -64,11 +66,10 @@ def comparison(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figu
                 value = entry[column] * (1000 if "kwh" in column else 1)
                 position = configurations.index(entry["configuration"]) + offsets[entry["metric"]]
                 look = metric_style(entry["metric"]) | {"linestyle": "none"}
-                spread = entry[f"{column}_interval"] if column == accuracy else np.nan
                 axis.errorbar(
                     value,
                     position,
-                    xerr=None if np.isnan(spread) else spread,
+                    xerr=_spread(entry, column) if column == accuracy else None,
                     capsize=2,
                     elinewidth=1,
                     **look,
@@ -96,13 +97,15 @@ def comparison(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figu
         handles=handles,
         loc="outside lower center",
         ncols=3,
-        title="c1: configuration 1, and so on; time and energy: all data points together",
+        title=f"{_named(configurations)}\ntime and energy: all data points together",
     )
     return figure
 
 
 @styled
-def pareto(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figure:
+def pareto(
+    summary: pd.DataFrame, accuracy: str = "chosen_accuracy", with_inputs: bool = False
+) -> Figure:
     """Draw accuracy against time and energy, a row a data set; what is beaten in all is grey.
 
     Parameters
@@ -111,6 +114,8 @@ def pareto(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figure:
         What `utils.statistics.summaries.summarise_seeds` returns, of one to about six data sets.
     accuracy : str, default="chosen_accuracy"
         Column for the height; the front is always that of the point chosen on validation.
+    with_inputs : bool, default=False
+        Whether time and energy are those of making and scoring the inputs as well.
 
     Notes
     -----
@@ -129,14 +134,15 @@ def pareto(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figure:
     )
     for row, dataset in zip(axes, datasets, strict=True):
         part = summary[summary["dataset"] == dataset]
-        front = unbeaten(part)
-        for axis, (column, (name, factor)) in zip(row, _ONE_POINT.items(), strict=True):
-            _draw_choices(axis, part, factor * part[column], part[accuracy], front)
-            axis.set(xlabel=name)
-            _stretch(axis, factor * part[column])
+        front = unbeaten(part, with_inputs)
+        for axis, (column, (name, unit, factor)) in zip(row, _ONE_POINT.items(), strict=True):
+            costs = factor * part[f"{column}_with_inputs" if with_inputs else column]
+            _draw_choices(axis, part, costs, part[accuracy], front)
+            axis.set(xlabel=f"{name} {'with its inputs' if with_inputs else 'alone'} ({unit})")
+            _stretch(axis, costs)
         row[0].set(
             title=f"{dataset} (original model: {part['original_accuracy'].iloc[0]:.3f})",
-            ylabel="accuracy",
+            ylabel="robust accuracy",
         )
     handles = [_handle(metric) for metric in palette_order(summary["metric"])]
     handles.append(
@@ -153,14 +159,14 @@ def pareto(summary: pd.DataFrame, accuracy: str = "chosen_accuracy") -> Figure:
         handles=handles,
         loc="outside lower center",
         ncols=3,
-        title="coloured: on the Pareto front; c1: configuration 1, and so on",
+        title=f"{_named(sorted(summary['configuration'].unique()))}\ncoloured: on the Pareto front",
     )
     return figure
 
 
 _ONE_POINT = {
-    "chosen_seconds": ("time of this one retraining (s)", 1),
-    "chosen_energy_kwh": ("energy of this one retraining (Wh)", 1000),
+    "chosen_seconds": ("time of this one retraining", "s", 1),
+    "chosen_energy_kwh": ("energy of this one retraining", "Wh", 1000),
 }
 
 
@@ -194,6 +200,20 @@ def _stretch(axis: Axes, costs: pd.Series) -> None:
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _spread(entry: pd.Series, column: str) -> list[list[float]] | float | None:
+    """Half-width of the interval over seeds, or the sides of that over images; None if unknown."""
+    if not np.isnan(half_width := entry[f"{column}_interval"]):
+        return half_width
+    low, high = (entry.get(f"{column}_{end}", np.nan) for end in ("low", "high"))
+    return None if np.isnan(low) else [[entry[column] - low], [high - entry[column]]]
+
+
+def _named(configurations: Iterable[int]) -> str:
+    """``c1: from scratch, c2: ...``."""
+    named = [configuration_title(c, 80).split(" ", 1)[1].split("\n") for c in configurations]
+    return ", ".join(f"c{number}: {short}" for number, short in named)
 
 
 def _handle(metric: str) -> Line2D:

@@ -20,7 +20,7 @@ from utils.retraining.configurations import CONFIGURATIONS
 OUTDATED = "out of date"
 """State of a job that was done, before another one wrote what it read anew."""
 
-THUMBNAILS = ("accuracy", "accuracy_adversarial")
+THUMBNAILS = ("accuracy_robust", "accuracy")
 """Figures of each configuration that the index shows."""
 
 

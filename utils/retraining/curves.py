@@ -16,11 +16,12 @@ from utils.machine.provenance import facts
 from utils.networks import runtime
 from utils.networks.copying import agree
 from utils.networks.training import Trainer, architecture_of, fresh_weights, to_tensors
-from utils.retraining.configurations import FRESH_WEIGHTS, retraining_inputs
+from utils.retraining.configurations import BEYOND_PREFIX, configuration_of
+from utils.retraining.evaluation import FreshAttack, evaluate
+from utils.retraining.hardening import InnerAttack
 from utils.retraining.inputs import RetrainingData
 from utils.retraining.orders import checked_order, prefix_sizes
-from utils.retraining.outcomes import pack
-from utils.retraining.results import results_table
+from utils.retraining.results import INPUT_COST, results_table
 from utils.retraining.store import Curve, signature_of
 
 if TYPE_CHECKING:
@@ -35,9 +36,13 @@ def retrain(
     *,
     points: int = 10,
     epochs: int = 10,
+    hardening_epochs: int = 0,
     batch_size: int = 64,
     learning_rate: float = 1e-3,
     seed: int = 0,
+    fresh: FreshAttack | None = None,
+    inner: InnerAttack | None = None,
+    beyond_prefix: str = "leave_out",
     dataset: str = "",
     metric: str = "",
     curve_file: str | Path | None = None,
@@ -54,19 +59,30 @@ def retrain(
     ----------
     model : keras.Model
         The original model; not changed.
-    configuration : {1, 2, 3}
-        See `CONFIGURATIONS`. Each point starts alike: 1 from the same fresh weights, made from
-        `seed`; 2 and 3 from the model's own; always with a fresh optimizer.
+    configuration : int
+        See `utils.retraining.configurations`. Each point starts alike: from the same fresh
+        weights, made from `seed`, or from the model's own; always with a fresh optimizer.
     order : ndarray of int
-        Permutation of the retraining inputs, first = first to retrain on; see `order_for`.
+        Permutation of the inputs that are ordered, first = first to retrain on; see `order_for`.
     data : RetrainingData
         Validation and test inputs are only evaluated on.
     points : int, default=10
         Data points after point 0, the original model; see `prefix_sizes`.
-    epochs, batch_size, learning_rate
-        Of each retraining, with RMSprop.
+    epochs : int, default=10
+        Passes over the inputs.
+    hardening_epochs : int, default=0
+        The same where inputs are attacked; 0: half of `epochs`, as each takes about twice the time.
+    batch_size, learning_rate
+        Of each retraining, with RMSprop. Where inputs are attacked the rate falls from epoch to
+        epoch, see `falling`.
     seed : int, default=0
-        Decides fresh weights, shuffling and dropout, alike for all metrics.
+        Decides fresh weights, shuffling, dropout and starts of attacks, alike for all metrics.
+    fresh : FreshAttack, optional
+        How each point's network is attacked anew, to judge it.
+    inner : InnerAttack, optional
+        How a configuration that attacks its inputs does so.
+    beyond_prefix : {"leave_out", "keep"}, default="leave_out"
+        Where inputs are attacked: whether those beyond the prefix are trained on as they are.
     dataset, metric : str
         Names for the table.
     curve_file : path, optional
@@ -89,7 +105,8 @@ def retrain(
     -------
     DataFrame
         The results table; see `utils.retraining.results`. Costs are those of the fit alone, without
-        compilation and evaluation; they are 0 for point 0, or NaN where 0 would mean nothing.
+        compilation and evaluation; they are 0 for point 0, or NaN where 0 would mean nothing. Those
+        of the inputs are NaN, as they are not known here.
 
     Raises
     ------
@@ -97,17 +114,28 @@ def retrain(
         If arguments do not fit each other, or point 0 is not as good as the original model is
         known to be: then a copy of it computes something else.
     """
-    x, y = retraining_inputs(data, configuration)
-    order = checked_order(order, len(y))
-    sizes = [0, *prefix_sizes(len(y), points)]
+    how = configuration_of(configuration)
+    fresh = fresh or FreshAttack()
+    x, y = how.inputs(data)
+    numbers = {"train": len(data.y_train), "adv_train": len(data.y_adv_train)}
+    n, adversarial = how.n_ordered(numbers), how.adversarial(numbers)
+    order = checked_order(order, n)
+    sizes = [0, *prefix_sizes(n, points)]
+    if how.attacks:
+        epochs = hardening_epochs or max(1, epochs // 2)
+    attack = (inner or InnerAttack(fresh.epsilon)) if how.attacks else None
+    if beyond_prefix not in BEYOND_PREFIX:
+        raise ValueError(f"beyond_prefix: expected one of {BEYOND_PREFIX}, got {beyond_prefix!r}")
     _check_labels(model, data)
     meter = Meter(country)
     original = model.get_weights()
-    start = fresh_weights(model, seed) if configuration in FRESH_WEIGHTS else original
+    start = fresh_weights(model, seed) if how.fresh_weights else original
     name = {"dataset": dataset, "configuration": configuration, "metric": metric, "seed": seed}
     settings = {**name, "points": points, "epochs": epochs, "batch_size": batch_size}
     settings |= {"learning_rate": learning_rate, "architecture": architecture_of(model)}
-    settings |= {"threads": runtime.threads()}
+    settings |= {"threads": runtime.threads(), "fresh": asdict(fresh)}
+    if attack:
+        settings |= {"inner": asdict(attack), "beyond_prefix": beyond_prefix}
     code = fingerprint("from utils.retraining.curves import retrain\nretrain", NO_NUMBERS)
     signature = signature_of(settings, [*original, *start, order, *vars(data).values()], code)
     prefix = f"c{configuration}_{metric}"
@@ -128,51 +156,59 @@ def retrain(
         assert trainer is not None  # points are missing, so there is one
         cost = dict.fromkeys(("wall_seconds", "cpu_seconds", "cpu_percent", "energy_kwh"), 0.0)
         usage = Usage(**cost, energy_method=meter.energy_method)
+        trainer.prepare(attack)
         trainer.reset(start if point else original, seed, learning_rate)
+        used = _used(order, size, len(y), attack is not None and beyond_prefix == "keep")
+        problem = ""
         if point:
             with meter.measure() as usage:
-                for _ in trainer.fit(
-                    x, y, order[:size], epochs=epochs, batch_size=batch_size, seed=[seed, point]
-                ):
-                    pass
+                fit = trainer.fit(
+                    x,
+                    y,
+                    used,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    seed=[seed, point],
+                    attack=attack,
+                    n_attacked=size,
+                    learning_rates=falling(learning_rate, epochs) if attack else None,
+                )
+                for epoch, (loss, _) in enumerate(fit, start=1):
+                    if not np.isfinite(loss):
+                        problem = f"training gave no numbers any more in epoch {epoch}"
+                        break
         costs = asdict(usage)
-        row = {**name, "point": point, "n_inputs": size, **evaluate(trainer, data)}
+        row = {**name, "point": point, "n_inputs": len(used) if point else 0, "n_prefix": size}
+        row["n_adversarial"] = int(adversarial[used].sum()) if point else 0
+        row |= evaluate(trainer, data, fresh, seed, one_step=how.attacks)
+        row["problem"] = problem or row["problem"]
         row |= {"fit_seconds": costs.pop("wall_seconds"), **costs, "provenance": facts()["id"]}
+        row |= dict.fromkeys(INPUT_COST, np.nan)
         if not point:
             _check_start(row, clean_accuracy, len(data.y_test))
         store.add(row, trainer.model, data.x_test)
-        report(f"{label}: point {point} of {points}, {size} inputs, accuracy {row['accuracy']:.3f}")
+        report(
+            f"{label}: point {point} of {points}, {row['n_inputs']} inputs, accuracy "
+            f"{row['accuracy_clean']:.3f}, under a fresh attack {row['accuracy_fresh']:.3f}"
+            + (f"; {row['problem']}" if row["problem"] else "")
+        )
     return results_table(store.rows.values())
 
 
-def evaluate(trainer: Trainer, data: RetrainingData) -> dict[str, float | str]:
-    """Quality and validation columns of a row, from one forward pass over each input."""
-    from sklearn.metrics import precision_recall_fscore_support
+def _used(order: np.ndarray, size: int, n: int, all_ordered: bool) -> np.ndarray:
+    """Indices of what a point retrains on: its prefix, then what every point takes."""
+    return np.concatenate([order if all_ordered else order[:size], np.arange(len(order), n)])
 
-    val = [trainer.predict(data.x_val, data.y_val), trainer.predict(data.x_adv_val, data.y_adv_val)]
-    val_losses, val_classes = (np.concatenate(parts) for parts in zip(*val, strict=True))
-    y_val = np.concatenate([data.y_val, data.y_adv_val])
-    clean_losses, clean_classes = trainer.predict(data.x_test, data.y_test)
-    adv_losses, adv_classes = trainer.predict(data.x_adv_test, data.y_adv_test)
-    labels = np.concatenate([data.y_test, data.y_adv_test])
-    classes = np.concatenate([clean_classes, adv_classes])
-    precision, recall, _, _ = precision_recall_fscore_support(
-        labels, classes, labels=np.unique(labels), average="macro", zero_division=0
-    )
-    adversarial = adv_classes == data.y_adv_test
-    row = {
-        "loss": np.concatenate([clean_losses, adv_losses]).mean(),
-        "accuracy": np.mean(classes == labels),
-        "precision": precision,
-        "recall": recall,
-        "accuracy_clean": np.mean(clean_classes == data.y_test),
-        "accuracy_adversarial": adversarial.mean(),
-    }
-    for attack in np.unique(data.attack_adv_test):
-        row[f"accuracy_{attack}"] = adversarial[data.attack_adv_test == attack].mean()
-    val_right = val_classes == y_val
-    row |= {"val_loss": val_losses.mean(), "val_accuracy": val_right.mean()}
-    return {column: float(value) for column, value in row.items()} | {"val_right": pack(val_right)}
+
+def falling(learning_rate: float, epochs: int) -> list[float]:
+    """Learning rates of the epochs, which fall evenly to 0: a decay as Jeddi et al. advise.
+
+    References
+    ----------
+    Jeddi, Shafiee, Wong, "A Simple Fine-tuning Is All You Need: Towards Robust Deep Learning Via
+    Adversarial Fine-tuning", 2020, arXiv:2012.13628.
+    """
+    return [learning_rate * (1 - epoch / epochs) for epoch in range(epochs)]
 
 
 def _check_start(row: dict, expected: float | None, n: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,10 @@ import pandas as pd
 from utils.core.paths import Workspace
 from utils.metrics.scores import load_scores
 from utils.networks.training import Trainer
+from utils.retraining.costs import input_costs, with_input_costs
 from utils.retraining.curves import retrain
+from utils.retraining.evaluation import FreshAttack
+from utils.retraining.hardening import InnerAttack
 from utils.retraining.inputs import RetrainingData, original_accuracy
 from utils.retraining.orders import order_for
 from utils.retraining.results import write_results
@@ -65,7 +69,7 @@ def retrain_all(
     part : str, default=""
         Name of a table that holds some of the metrics alone.
     **settings
-        ``points``, ``epochs``, ``batch_size``, ``learning_rate`` and ``country`` of `retrain`.
+        Others of `retrain`, such as ``points``, ``epochs`` and ``fresh``.
 
     Returns
     -------
@@ -76,6 +80,7 @@ def retrain_all(
     settings = {"dataset": dataset, "seed": seed, **settings}
     files = {metric: workspace.curve(dataset, seed, configuration, metric) for metric in orders}
     clean_accuracy = original_accuracy(workspace, dataset, seed)
+    costs = input_costs(workspace, dataset, seed, configuration, orders)
     curves = [
         retrain(
             model,
@@ -93,9 +98,13 @@ def retrain_all(
         )
         for metric, order in orders.items()
     ]
+    about = {
+        name: asdict(v) if isinstance(v, FreshAttack | InnerAttack) else v
+        for name, v in settings.items()
+    }
     return write_results(
         workspace.results(dataset, seed, configuration, part),
-        pd.concat(curves),
+        with_input_costs(pd.concat(curves, ignore_index=True), costs),
         provenance_of(files.values()),
-        settings | {"configuration": configuration, "threads": threads},
+        about | {"configuration": configuration, "threads": threads},
     )

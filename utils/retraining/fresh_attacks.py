@@ -3,13 +3,13 @@
 The adversarial test set was made from the original network. A retrained one may be right on it
 because it knows what that attack on that network leaves in an image, and still fall to the same
 attack made anew: a defence is to be judged by attacks that take it into account (Athalye et al.).
-So the chosen networks are attacked themselves by projected gradient descent (Madry et al.), white
-box, on the very test images that the adversarial test set was made from. Nothing is trained here.
+So the chosen networks are attacked themselves, by an ensemble of strong attacks (Croce and Hein),
+on the very test images that the adversarial test set was made from. Nothing is trained here.
 
 References
 ----------
-Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models Resistant to Adversarial
-Attacks", ICLR 2018, arXiv:1706.06083.
+Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
+Parameter-free Attacks", ICML 2020, arXiv:2003.01690.
 
 Athalye, Carlini, Wagner, "Obfuscated Gradients Give a False Sense of Security: Circumventing
 Defenses to Adversarial Examples", ICML 2018, arXiv:1802.00420.
@@ -19,24 +19,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from utils.attacks.norm_ball import pgd
+from utils.attacks.doubts import doubts
+from utils.attacks.ensemble import Strength, accuracy_by_epsilon, l2_budget, worst_case
 from utils.attacks.registry import ATTACKS
+from utils.attacks.robustness import right
 from utils.core.paths import Workspace
-from utils.data.arrays import SPLITS, describe, load_array, load_pair
-from utils.networks.activations import predict
+from utils.data.arrays import describe, load_array, load_pair
 from utils.networks.copying import agree, copy_of, require_same
 from utils.networks.files import load
-from utils.retraining.fresh_results import ORIGINAL, fresh_table
+from utils.retraining.fresh_results import BY_EPSILON, LEFT, ORIGINAL, fresh_table
 from utils.retraining.outcomes import pack
 from utils.retraining.results import KEY
-from utils.retraining.selection import chosen_points
+from utils.retraining.selection import chosen_points, measured
 
 if TYPE_CHECKING:
     import keras
@@ -70,6 +71,13 @@ class AttackedInputs:
             object.__setattr__(self, "all_clean", self.clean)
             object.__setattr__(self, "all_labels", self.labels)
 
+    def some(self, n: int) -> AttackedInputs:
+        """`n` of the images, spread evenly; all of them if `n` is 0 or there are no more."""
+        most = len(self.labels)
+        rows = np.arange(min(n or most, most)) * most // min(n or most, most)
+        names = ("clean", "fixed", "labels", "attack")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
 
 def load_inputs(workspace: Workspace, dataset: str, seed: int) -> AttackedInputs:
     """Read what steps 0.0 and 1.1 wrote.
@@ -89,40 +97,6 @@ def load_inputs(workspace: Workspace, dataset: str, seed: int) -> AttackedInputs
     return AttackedInputs(x[source], fixed, labels, attack, x, y)
 
 
-def withstands(
-    model: keras.Model,
-    images: np.ndarray,
-    labels: np.ndarray,
-    epsilon: float = 0.05,
-    steps: int = 20,
-    restarts: int = 1,
-    seed: int = 0,
-) -> np.ndarray:
-    """Which images a network classifies right, as they are and after every fresh attack.
-
-    Parameters
-    ----------
-    model, images, labels
-        See `utils.attacks`.
-    epsilon, steps
-        Budget and gradient steps of `utils.attacks.norm_ball.pgd`.
-    restarts : int, default=1
-        Attacks, each from another random start; the worst counts.
-    seed : int, default=0
-        Decides the starts, alike for all networks.
-
-    Returns
-    -------
-    ndarray of shape (n,), dtype=bool
-    """
-    right = _right(model, images, labels)
-    for restart in range(restarts):
-        stream = len(SPLITS) + restart  # those before are step 1.1's
-        attacked = pgd(model, images, labels, epsilon, steps, seed=(seed, stream))
-        right &= _right(model, attacked, labels)
-    return right
-
-
 def attack_chosen(
     model: keras.Model,
     folder: str | Path,
@@ -130,8 +104,9 @@ def attack_chosen(
     inputs: AttackedInputs,
     *,
     epsilon: float = 0.05,
-    steps: int = 20,
-    restarts: int = 1,
+    l2: float = 0.0,
+    strength: Strength | None = None,
+    n_images: int = 0,
     seed: int = 0,
     progress: Callable[[str], None] = lambda text: None,
 ) -> pd.DataFrame:
@@ -146,16 +121,20 @@ def attack_chosen(
     results : DataFrame
         The results table of one data set, configuration and seed; it names the points.
     inputs : AttackedInputs
-    epsilon, steps, restarts, seed
-        See `withstands`.
+    epsilon, strength, seed
+        See `utils.attacks.ensemble.worst_case`.
+    l2 : float, default=0.0
+        Budget in L2 of Carlini-Wagner; 0 for `utils.attacks.ensemble.l2_budget`.
+    n_images : int, default=0
+        Images attacked, spread evenly over those of `inputs`; 0 for all.
     progress : callable, optional
         Called with a short line of text after each network.
 
     Returns
     -------
     DataFrame
-        A row a network, see `utils.retraining.fresh_results.COLUMNS`. The seconds are those of the
-        attack; the first one's include its compilation.
+        A row a network, see `utils.retraining.fresh_results.COLUMNS`. The seconds are those of all
+        attacks; the first one's include their compilation.
 
     Raises
     ------
@@ -165,9 +144,13 @@ def attack_chosen(
         If a file holds another network than that of the point it is named after.
     """
     network = copy_of(model, inputs.clean)  # what is compiled serves the weights of all
+    attacked, strength = inputs.some(n_images), strength or Strength()
+    l2 = l2 or l2_budget(epsilon, inputs.clean.shape[1:])
+    setting = {"epsilon": epsilon, "l2": l2} | asdict(strength)
     first = results[results["point"] == 0].iloc[[0]].assign(metric=ORIGINAL)
     rows = []
-    for row in pd.concat([first, chosen_points(results)]).to_dict("records"):
+    chosen = _of_use(chosen_points(measured(results)), progress)
+    for row in pd.concat([first, chosen]).to_dict("records"):
         path: str | Path = "original model"
         kept = model
         if row["metric"] != ORIGINAL:
@@ -176,13 +159,23 @@ def attack_chosen(
         network.set_weights(kept.get_weights())
         require_same(kept, network, inputs.clean, f"the network to attack, made from {path},")
         _check_row(network, inputs, row, path)
-        measured = _measure(network, inputs, epsilon, steps, restarts, seed)
-        rows.append({name: row[name] for name in [*KEY, "n_inputs"]} | measured)
+        found = _measure(network, attacked, epsilon, l2, strength, seed)
+        about = {name: row[name] for name in [*KEY, "n_inputs", "accuracy_adversarial"]}
+        rows.append(about | setting | found)
         progress(
-            f"{row['metric']}: accuracy {measured['accuracy_fixed']:.3f} on the fixed inputs, "
-            f"{measured['accuracy_fresh']:.3f} under a fresh attack"
+            f"{row['metric']}: accuracy {found['accuracy_fixed']:.3f} on the fixed inputs, "
+            f"{found['accuracy_fresh']:.3f} in the worst case of fresh attacks"
+            f"{', in doubt: ' if found['doubts'] else ''}{found['doubts']}"
         )
     return fresh_table(rows)
+
+
+def _of_use(chosen: pd.DataFrame, progress: Callable[[str], None]) -> pd.DataFrame:
+    """The rows of networks that give numbers; what is wrong with the others is told."""
+    fine = chosen["problem"] == ""
+    for row in chosen[~fine].to_dict("records"):
+        progress(f"{row['metric']}: no network to attack: {row['problem']}")
+    return chosen[fine]
 
 
 def _kept(path: Path, like: keras.Model) -> keras.Model:
@@ -202,7 +195,7 @@ def _check_row(network: keras.Model, inputs: AttackedInputs, row: dict, path: st
         "adversarial": (inputs.fixed, inputs.labels),
     }
     for part, (images, labels) in parts.items():
-        found, expected = _right(network, images, labels).mean(), row[f"accuracy_{part}"]
+        found, expected = right(network, images, labels).mean(), row[f"accuracy_{part}"]
         if not agree(found, expected, len(labels)):
             raise ValueError(
                 f"{path}: expected the network of point {row['point']}, which is right about "
@@ -212,26 +205,31 @@ def _check_row(network: keras.Model, inputs: AttackedInputs, row: dict, path: st
 
 
 def _measure(
-    network: keras.Model, inputs: AttackedInputs, epsilon: float, steps: int, restarts: int,
+    network: keras.Model,
+    inputs: AttackedInputs,
+    epsilon: float,
+    l2: float,
+    strength: Strength,
     seed: int,
-) -> dict[str, float | str]:  # fmt: skip
-    fixed = _right(network, inputs.fixed, inputs.labels)
+) -> dict[str, Any]:
+    task, steps = (network, inputs.clean, inputs.labels, epsilon), strength.steps
+    fixed = right(network, inputs.fixed, inputs.labels)
     linf = np.isin(inputs.attack, [a.id for a in ATTACKS.values() if a.norm == "Linf"])
     began = time.perf_counter()
-    fresh = withstands(network, inputs.clean, inputs.labels, epsilon, steps, restarts, seed)
+    worst = worst_case(*task, strength, l2=l2, seed=seed)
+    curve = accuracy_by_epsilon(*task, worst, steps, BY_EPSILON, seed=seed)
+    signs = doubts(*task, worst, steps, seed=seed)
     seconds = time.perf_counter() - began
     return {
         "n_attacked": len(inputs.labels),
-        "accuracy_clean": _right(network, inputs.clean, inputs.labels).mean(),
         "accuracy_fixed": fixed.mean(),
         "accuracy_fixed_linf": fixed[linf].mean() if linf.any() else np.nan,
-        "accuracy_fresh": fresh.mean(),
+        **{LEFT[name]: accuracy for name, accuracy in worst.left().items()},
+        **{BY_EPSILON[multiple]: accuracy for multiple, accuracy in curve.items()},
         "seconds": seconds,
+        "doubts": " ".join(signs),
         "right_fixed": pack(fixed),
-        "right_fresh": pack(fresh),
+        "right_fresh": pack(worst.right),
+        "right_fresh_linf": pack(worst.right | (worst.fell_to == "cw")),  # which comes last
         "within_budget": pack(linf),
     }
-
-
-def _right(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return predict(model, images).argmax(axis=1) == labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from utils.core.seeds import rng
-from utils.retraining.configurations import ADVERSARIAL_ONLY, check_configuration
+from utils.retraining.configurations import configuration_of
 
 
 def order_inputs(scores: np.ndarray, seed: int) -> np.ndarray:
@@ -39,11 +39,12 @@ def order_inputs(scores: np.ndarray, seed: int) -> np.ndarray:
 
 
 def order_for(configuration: int, scores: np.ndarray, n_train: int, seed: int) -> np.ndarray:
-    """Order of a configuration's retraining inputs, from a metric's scores of all inputs.
+    """Order of the inputs that a configuration orders, from a metric's scores of all inputs.
 
     Parameters
     ----------
-    configuration : {1, 2, 3}
+    configuration : int
+        See `utils.retraining.configurations`.
     scores : ndarray of shape (n_train + n_adversarial,)
         Training inputs first.
     n_train : int
@@ -54,15 +55,9 @@ def order_for(configuration: int, scores: np.ndarray, n_train: int, seed: int) -
     Returns
     -------
     ndarray of int64
-        Indices into what `retraining_inputs` returns.
+        Indices into what `Configuration.inputs` returns.
     """
-    check_configuration(configuration)
-    if len(scores) <= n_train:
-        raise ValueError(
-            f"scores: expected one for each of {n_train} training inputs and each adversarial "
-            f"input, got {len(scores)}"
-        )
-    return order_inputs(scores[n_train:] if configuration in ADVERSARIAL_ONLY else scores, seed)
+    return order_inputs(configuration_of(configuration).scores(scores, n_train), seed)
 
 
 def prefix_sizes(n: int, points: int) -> list[int]:

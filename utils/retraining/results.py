@@ -13,15 +13,46 @@ from utils.core.files import read_json, sha256, write_csv, write_json
 KEY = ["dataset", "configuration", "metric", "seed", "point"]
 """What names a row: no two rows of a table have the same."""
 
-QUALITY = ["loss", "accuracy", "precision", "recall", "accuracy_clean", "accuracy_adversarial"]
-"""On the test and adversarial test set together, then on each of them alone."""
+QUALITY = [
+    "loss",
+    "accuracy",
+    "precision",
+    "recall",
+    "accuracy_clean",
+    "accuracy_adversarial",
+    "accuracy_fresh",
+    "accuracy_robust",
+]
+"""On the test and adversarial test set together, then on each of them alone. Then on test images
+attacked anew, with this very network; and the mean of that and of the clean accuracy."""
 
-VALIDATION = ["val_loss", "val_accuracy", "val_right"]
-"""On the validation and adversarial validation inputs together; the last holds which of them are
-classified right (see `.outcomes`), so that two rows can be compared input by input."""
+OUTCOMES = ["right", "right_robust", "val_right", "val_right_robust"]
+"""Which inputs are classified right (see `.outcomes`), so that two rows can be compared input by
+input: of ``accuracy``, ``accuracy_robust`` and the same on validation."""
+
+VALIDATION = [
+    "val_loss",
+    "val_accuracy",
+    "val_accuracy_fresh",
+    "val_accuracy_one_step",
+    "val_accuracy_robust",
+]
+"""The same on validation images: clean and fixed adversarial ones together, attacked anew, attacked
+in one step where training attacked its inputs (else NaN; far above several steps, it shows that a
+network withstands one alone), robust."""
+
+INPUT_COST = [
+    "adversarial_seconds",
+    "adversarial_energy_kwh",
+    "scoring_seconds",
+    "scoring_energy_kwh",
+]
+"""What making and scoring the inputs took before, see `utils.retraining.costs`."""
 
 COST = [
+    *INPUT_COST,
     "fit_seconds",
+    "attack_seconds",
     "cpu_seconds",
     "cpu_percent",
     "memory_mean_mb",
@@ -32,15 +63,20 @@ COST = [
     "energy_method",
     "provenance",
 ]
-"""What the retraining of the point took, and an id of the software and the machine (see
-`write_results`); the only columns that differ from run to run."""
+"""What the inputs took, what the retraining of the point did, ``attack_seconds`` what attacking it
+anew did, and an id of software and machine (see `write_results`); the only columns that differ from
+run to run."""
 
-COLUMNS = [*KEY, "n_inputs", *QUALITY, *VALIDATION, *COST]
-"""Columns that every table has; ``accuracy_<attack>`` columns follow `QUALITY`."""
+_SIZES = ["n_inputs", "n_prefix", "n_adversarial"]
 
-_INTEGERS = ["configuration", "seed", "point", "n_inputs"]
-_TEXTS = ["dataset", "metric", "val_right", "energy_method", "provenance"]
-_NAMES = ["dataset", "metric", "val_right", "provenance"]
+COLUMNS = [*KEY, *_SIZES, *QUALITY, *VALIDATION, *OUTCOMES, "problem", *COST]
+"""Columns that every table has; ``accuracy_<attack>`` columns follow `QUALITY`. ``n_inputs`` were
+retrained on, of which ``n_prefix`` are those that the metric put first and ``n_adversarial`` are of
+step 1.1; ``problem`` is empty, or says why the network is of no use."""
+
+_INTEGERS = ["configuration", "seed", "point", *_SIZES]
+_TEXTS = ["dataset", "metric", *OUTCOMES, "problem", "energy_method", "provenance"]
+_NAMES = ["dataset", "metric", *OUTCOMES, "provenance"]
 
 
 def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
@@ -75,6 +111,7 @@ def results_table(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"results: unknown columns: {', '.join(map(str, unknown))}")
     place = COLUMNS.index("val_loss")
     table = table[[*COLUMNS[:place], *attacks, *COLUMNS[place:]]]
+    table = table.assign(problem=table["problem"].fillna(""))
     numbers = [column for column in table.columns if column not in [*_INTEGERS, *_TEXTS]]
     try:
         table = table.astype(dict.fromkeys([*_INTEGERS, *numbers], "float64"))

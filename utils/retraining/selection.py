@@ -2,8 +2,9 @@ r"""What validation inputs choose: the point of a curve, and the order and confi
 
 That is decided here and nowhere else; the test inputs have no say in it.
 
-- The *chosen point* of a curve is the retrained one with the highest accuracy on validation and
-  adversarial validation inputs; of equals, the one with the fewest inputs.
+- The *chosen point* of a curve is the retrained one with the highest robust accuracy on validation
+  images (see `QUANTITIES`); of equals, the one with the fewest inputs. A point with a problem is
+  chosen only where no other is left.
 - Of several curves, the *recommended* one is that whose chosen point takes the fewest inputs, of
   those within one standard error of the most accurate one: the rule of one standard error (Breiman,
   Friedman, Olshen and Stone, "Classification and Regression Trees", 1984, section 3.4.3), as
@@ -14,6 +15,9 @@ and what they have in common does not blur their difference: with :math:`d_i \in
 two points differ on input :math:`i` of :math:`n`, its square is
 
 .. math:: SE^2 = \frac{1}{n (n - 1)} \sum_i (d_i - \bar d)^2.
+
+Where fewer images are attacked anew than there are, :math:`d_i` is the difference of `credits`, and
+images with and without an attack are strata, see `utils.retraining.outcomes.squared_error`.
 
 Over several seeds of a data set, the mean of these over the seeds is taken, not a smaller one, as
 the seeds share their images; to it is added the variance of the mean difference over the seeds
@@ -29,15 +33,50 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from utils.retraining.outcomes import unpack
+from utils.retraining.outcomes import credits, squared_error
 
 CURVE = ["dataset", "configuration", "metric", "seed"]
 """What names a curve."""
 PAIR = ["configuration", "metric"]
-RULE = "the fewest inputs within one standard error of the highest accuracy on validation"
+RULE = "the fewest inputs within one standard error of the highest robust accuracy on validation"
 """How one of several curves is recommended, in words."""
 DIGITS = 9
 """Decimals that count: means that differ by the rounding of their sums alone are equal."""
+
+
+QUANTITIES = {
+    "robust": "mean of the accuracy on clean images and of that under a fresh attack",
+    "study": "accuracy on clean and fixed adversarial images together",
+}
+"""What a network is judged by. The robust one chooses; the study's is shown beside it."""
+
+_COLUMNS = ("accuracy", "val_accuracy", "right", "val_right")
+
+
+def measured(results: pd.DataFrame, quantity: str = "robust") -> pd.DataFrame:
+    """A results table in which ``accuracy`` and its validation columns are those of one quantity.
+
+    Parameters
+    ----------
+    results : DataFrame
+        The results table, which has the columns of all quantities.
+    quantity : {"robust", "study"}
+        See `QUANTITIES`.
+
+    Returns
+    -------
+    DataFrame
+        With ``accuracy, val_accuracy, right, val_right`` of that quantity. Of the other one there
+        is what the test inputs say, ``accuracy_<quantity>`` and ``right_<quantity>``; it chooses
+        nothing, so it has nothing on validation.
+    """
+    if quantity not in QUANTITIES:
+        raise ValueError(f"quantity: expected one of {', '.join(QUANTITIES)}, got {quantity!r}")
+    if quantity == "study":
+        return results.drop(columns=["val_accuracy_robust", "val_right_robust"])
+    results = results.drop(columns=["val_accuracy", "val_right"])
+    beside = results.rename(columns={"accuracy": "accuracy_study", "right": "right_study"})
+    return beside.rename(columns={f"{column}_robust": column for column in _COLUMNS})
 
 
 def chosen_point(rows: Iterable[Mapping]) -> int:
@@ -48,18 +87,24 @@ def chosen_point(rows: Iterable[Mapping]) -> int:
     rows : iterable of mapping
         Rows of the results table; point 0, the original model, does not count.
     """
-    retrained = [row for row in rows if row["point"]]
-    return max(retrained, key=lambda row: (row["val_accuracy"], -row["point"]))["point"]
+
+    def value(row: Mapping) -> tuple:
+        # Without a gradient nothing withstands an attack, but clean accuracy may still be high.
+        return not row.get("problem"), row["val_accuracy"], -row["point"]
+
+    return max((row for row in rows if row["point"]), key=value)["point"]
 
 
 def chosen_points(results: pd.DataFrame) -> pd.DataFrame:
-    """The row of the chosen point of each curve of a results table.
+    """The row of the chosen point of each curve of what `measured` returns.
 
-    It is the one whose network `utils.retraining.store.Curve` keeps as the best.
+    Of the robust quantity it is the one whose network `utils.retraining.store.Curve` keeps.
     """
+    if "val_accuracy_robust" in results:
+        raise ValueError("results: expected those of one quantity, see `measured`")
     picks = []
     for _, curve in results.groupby(CURVE, sort=False):
-        point = chosen_point(curve[["point", "val_accuracy"]].to_dict("records"))
+        point = chosen_point(curve.to_dict("records"))
         picks.append(curve[curve["point"] == point])
     return pd.concat(picks)
 
@@ -77,17 +122,16 @@ def paired(first: str, second: str) -> tuple[float, float]:
     ValueError
         If they are not of equally many inputs.
     """
-    one, two = unpack(first), unpack(second)
+    one, two = credits(first), credits(second)
     if len(one) != len(two):
         raise ValueError(f"outcomes: expected equally many, got {len(one)} and {len(two)}")
-    differences = one.astype(float) - two
-    return float(differences.mean()), float(differences.var() / max(len(one) - 1, 1))
+    differences = one - two
+    return float(differences.mean()), squared_error(differences, first)
 
 
 def standard_error(outcomes: str) -> float:
-    """Standard error of an accuracy: the square root of ``p (1 - p) / (n - 1)``."""
-    right = unpack(outcomes)
-    return float(right.std() / np.sqrt(max(len(right) - 1, 1)))
+    """Standard error of an accuracy; of plain outcomes ``sqrt(p (1 - p) / (n - 1))``."""
+    return float(np.sqrt(squared_error(credits(outcomes), outcomes)))
 
 
 def near(rows: pd.DataFrame, best: Mapping) -> np.ndarray:

@@ -109,7 +109,7 @@ class Curve:
         retrained = {point for point in self.rows if point}
         if self.keep == "none" or not retrained:
             return set()
-        return retrained if self.keep == "all" else {chosen_point(self.rows.values())}
+        return retrained if self.keep == "all" else {_chosen(self.rows.values())}
 
     def _has_model(self, point: int) -> bool:
         path = self._model_file(point)
@@ -125,6 +125,11 @@ class Curve:
             wanted = {self._model_file(point) for point in self._wanted()}
             for path in set(self.models_dir.glob(f"{self.prefix}_p*.keras")) - wanted:
                 path.unlink()
+
+
+def _chosen(rows: Iterable[dict]) -> int:
+    """The point whose network is kept."""
+    return chosen_point({**row, "val_accuracy": row["val_accuracy_robust"]} for row in rows)
 
 
 def _read_whole(path: str | Path) -> dict:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from utils.statistics.summaries import mean_interval
+from utils.statistics.summaries import KEYS, mean_interval
 
 DIGITS = 10
 """Decimals that count: numbers that differ by rounding alone are ties. To be rounded once, as what
@@ -81,3 +81,40 @@ def effects(table: pd.DataFrame, pairs: Sequence[tuple]) -> pd.DataFrame:
             rows.append((first, second, dataset, mean, half_width, len(part)))
     names = ["first", "second", "dataset", "difference", "interval", "n"]
     return pd.DataFrame(rows, columns=names)
+
+
+def against_baseline(table: pd.DataFrame, baseline: str = "random") -> pd.DataFrame:
+    """Compare each metric with a baseline's order of the same data set and configuration.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What `summarise_seeds` returns, or `summarise_runs`: then runs of the same seed are paired,
+        which takes out what the seeds have in common, and the intervals are known.
+    baseline : str, default="random"
+        Id of the metric that the others are compared with.
+
+    Returns
+    -------
+    DataFrame
+        One row a (dataset, configuration, metric) but the baseline: ``area_difference``,
+        ``best_difference`` and ``chosen_difference`` (accuracies; positive = better than the
+        baseline), each followed by its ``_interval``, the half-width of the 95 % t-interval
+        of the paired differences (NaN without several seeds). Differences are NaN where
+        the baseline was not run.
+    """
+    pair = ["dataset", "configuration", *(["seed"] if "seed" in table else [])]
+    columns = {"area": "area", "best_accuracy": "best", "chosen_accuracy": "chosen"}
+    base = table.loc[table["metric"] == baseline, [*pair, *columns]]
+    both = table[table["metric"] != baseline].merge(
+        base, on=pair, how="left", suffixes=("", "_baseline")
+    )
+    rows = []
+    for keys, group in both.groupby(KEYS, sort=False):
+        row = dict(zip(KEYS, keys, strict=True))
+        for column, name in columns.items():
+            mean, half_width = mean_interval(group[column] - group[f"{column}_baseline"])
+            row |= {f"{name}_difference": mean, f"{name}_difference_interval": half_width}
+        rows.append(row)
+    names = [f"{n}_difference{end}" for n in columns.values() for end in ("", "_interval")]
+    return pd.DataFrame(rows, columns=[*KEYS, *names])

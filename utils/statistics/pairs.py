@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from utils.metrics.registry import BASELINES
 from utils.statistics.blocks import (
     DIGITS,
     choose_blocks,
@@ -26,14 +27,14 @@ from utils.statistics.summaries import mean_interval
 
 @dataclass(frozen=True)
 class Pairs:
-    """Two and two compared: each metric with random, and the configurations.
+    """Two and two compared: each metric with the baselines, and the configurations.
 
     Attributes
     ----------
     metrics, configurations : DataFrame
         Of `signed_rank_tests`, all of them one family for Holm's correction; the former on the area
-        under the curve, with a column ``configuration``, empty where random was not run; the
-        latter on the accuracy at the chosen point.
+        under the curve, with a column ``configuration``, empty where no baseline was run (the
+        baseline is ``second``); the latter on the accuracy at the chosen point.
     metric_effects, configuration_effects : DataFrame
         Of `effects`, likewise: the same by data set.
     """
@@ -50,7 +51,7 @@ class Pairs:
 
 
 def compare_pairs(runs: pd.DataFrame) -> Pairs:
-    """Compare each metric with random in every configuration, and each two configurations.
+    """Compare each metric with the baselines in every configuration, and each two configurations.
 
     Parameters
     ----------
@@ -60,7 +61,13 @@ def compare_pairs(runs: pd.DataFrame) -> Pairs:
     numbers = sorted(int(c) for c in runs["configuration"].unique())
     tables = [metric_blocks(runs, c) for c in numbers]
     pairs: list[list[tuple]] = [
-        [(metric, "random") for metric in table if metric != "random"] if "random" in table else []
+        [
+            (metric, baseline)
+            for baseline in BASELINES
+            for metric in table
+            if baseline in table
+            and (metric not in BASELINES or BASELINES.index(metric) > BASELINES.index(baseline))
+        ]
         for table in tables
     ]
     tables.append(configuration_blocks(runs))
@@ -81,8 +88,8 @@ def needed_for_pairs(family: int, alpha: float = ALPHA) -> int:
 
     If all :math:`n` differences have one sign, the exact two-sided p-value is :math:`2 / 2^n`, and
     Holm multiplies the smallest of a `family` of :math:`m` by :math:`m`:
-    :math:`2 m / 2^n < \alpha`. That is 10 for 5 metrics against random in 3 configurations and 3
-    pairs of configurations, 18 tests.
+    :math:`2 m / 2^n < \alpha`. That is 10 for 18 tests, and 11 for the 38 of
+    5 metrics and 2 baselines in 4 configurations.
     """
     return next(n for n in count(1) if 2 * family / 2**n < alpha)
 

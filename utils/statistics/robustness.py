@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from utils.core.seeds import rng
-from utils.retraining.fresh_results import ORIGINAL, OUTCOMES
+from utils.retraining.fresh_results import BY_EPSILON, FULL, ORIGINAL, OUTCOMES, SETTING
 from utils.retraining.outcomes import unpack
 
 DRAWS = 1000
@@ -17,12 +18,20 @@ DRAWS = 1000
 
 def networks_table(table: pd.DataFrame) -> pd.DataFrame:
     """The measurements of one configuration and seed for people, a row a network."""
-    hidden = ["dataset", "configuration", "seed", *OUTCOMES]
-    return table.drop(columns=hidden).set_index("metric").round(3)
+    hidden = {"dataset", "configuration", "seed", "accuracy_adversarial", *SETTING, *OUTCOMES}
+    hidden |= {*BY_EPSILON.values(), "doubts"} - {"accuracy_clean", "accuracy_fresh"}
+    shown = table.drop(columns=list(hidden)).set_index("metric").round(3)
+    return shown.rename(columns=lambda name: name.removeprefix("accuracy_"))
+
+
+def budgets_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy for each budget, a column a multiple of epsilon, a row a network."""
+    columns = {column: f"{multiple:g} x epsilon" for multiple, column in BY_EPSILON.items()}
+    return table.set_index("metric")[list(columns)].rename(columns=columns).round(3)
 
 
 def metrics_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy under the fresh attack: a row a configuration, a column a metric, means of seeds."""
+    """Accuracy in the worst case: a row a configuration, a column a metric, means of seeds."""
     keys = ["dataset", "configuration"]
     means = table.pivot_table(index=keys, columns="metric", values="accuracy_fresh", sort=False)
     return means.round(3)
@@ -30,20 +39,102 @@ def metrics_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def announcement(table: pd.DataFrame) -> str:
     """One line for the page of one configuration: the mean of its chosen networks."""
+    if _with_networks(table).empty:
+        return _NO_NETWORK
     before, after = _before_and_after(table)
     columns = ("accuracy_fixed", "accuracy_fresh")
     fixed, fresh = (f"{before[c]:.3f} -> {after[c]:.3f}" for c in columns)
-    return f"mean accuracy on fixed inputs {fixed}, under a fresh attack {fresh}"
+    doubted = (table["doubts"] != "").sum()
+    doubt = f"; NOT TO BE TRUSTED for {doubted} of {len(table)} networks" if doubted else ""
+    return f"mean accuracy on fixed inputs {fixed}, worst case of fresh attacks {fresh}{doubt}"
+
+
+def setting_in_words(table: pd.DataFrame) -> str:
+    """How hard the attacks tried, and that a stronger one may find more where they did not fully.
+
+    Tables may have been made with several settings: each has its sentence.
+    """
+    return " ".join(map(_setting, table[SETTING].drop_duplicates().to_dict("records")))
+
+
+def _setting(values: dict) -> str:
+    counts = {name: int(values[name]) for name in FULL}
+    text = (
+        f"Budget: epsilon {values['epsilon']:g} (L-infinity), for Carlini-Wagner "
+        f"{values['l2']:.3g} (L2). APGD: {counts['steps']} steps, "
+        f"{_count(counts['restarts'], 'start')} with cross-entropy and "
+        f"{_count(counts['targets'], 'target')}; Square: {counts['queries']:,} queries; "
+        f"Carlini-Wagner: {_count(counts['searches'], 'constant')}."
+    )
+    if all(count >= FULL[name] for name, count in counts.items()):
+        return text
+    return (
+        f"**This is a quick setting: a stronger attack may find more.** {text} The full one has "
+        f"{FULL['steps']} steps, {FULL['restarts']} starts, {FULL['targets']} targets, "
+        f"{FULL['queries']:,} queries and {FULL['searches']} constants."
+    )
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def doubts_in_words(table: pd.DataFrame) -> str:
+    """A line for each network whose accuracy is not to be trusted, and why."""
+    lines = [
+        f"- **{_network(row)}: {row.accuracy_fresh:.3f} is not to be trusted.** {row.doubts}"
+        for row in table[table["doubts"] != ""].itertuples()
+    ]
+    return "\n".join(lines) or "None of the signs of a failed attack was seen."
+
+
+def _network(row: Any) -> str:
+    if row.metric == ORIGINAL:
+        return f"{row.dataset}, seed {row.seed}, original model"
+    return f"{row.dataset}, seed {row.seed}, configuration {row.configuration}, {row.metric}"
+
+
+def warning(table: pd.DataFrame, configuration: int, metric: str) -> str:
+    """One line if attacking a configuration's and metric's networks has failed, else empty."""
+    part = table[(table["configuration"] == configuration) & (table["metric"] == metric)]
+    doubted = part[part["doubts"] != ""]
+    if doubted.empty:
+        return ""
+    names = ", ".join(dict.fromkeys(doubted["dataset"]))
+    return (
+        f"Warning: the accuracy under fresh attacks is not to be trusted ({names}): "
+        f"{doubted['doubts'].iloc[0]}"
+    )
 
 
 def gain_left_in_words(table: pd.DataFrame) -> str:
-    """A paragraph a data set and configuration: what a fresh attack leaves of the gain."""
+    """A paragraph a data set and configuration: what fresh attacks leave of the gain."""
     if table.empty:
         return "No network was attacked: step 4.2 has not run, or `keep_models` is none."
     parts = table.groupby(["dataset", "configuration"], sort=False)
     return "\n\n".join(
-        f"{name}, configuration {number}: {_paragraph(part)}" for (name, number), part in parts
+        f"{name}, configuration {number}{_doubt(part)}: {_paragraph(part)}"
+        for (name, number), part in parts
     )
+
+
+def _doubt(part: pd.DataFrame) -> str:
+    doubted = (part["doubts"] != "").sum()
+    return (
+        f" (**not to be trusted**: attacking failed on {doubted} of {len(part)} networks, as step "
+        "4.2 says)"
+        if doubted
+        else ""
+    )
+
+
+_NO_NETWORK = "no retraining gave a network to attack"
+
+
+def _with_networks(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of runs with a chosen network; there is none where all trainings failed."""
+    run = [table[name] for name in ("dataset", "configuration", "seed")]
+    return table[(table["metric"] != ORIGINAL).groupby(run).transform("any")]
 
 
 def _before_and_after(part: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
@@ -53,14 +144,17 @@ def _before_and_after(part: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 
 def _paragraph(part: pd.DataFrame) -> str:
+    part = _with_networks(part)
+    if part.empty:
+        return f"{_NO_NETWORK}."
     before, after = _before_and_after(part)
     columns = ("accuracy_fixed", "accuracy_fixed_linf", "accuracy_fresh")
     whole, same, fresh = (f"from {before[c]:.3f} to {after[c]:.3f}" for c in columns)
     comparable = not np.isnan(before["accuracy_fixed_linf"])
     part_of_them = f", on those made within the same budget {same}" if comparable else ""
     gains = (
-        f"on the fixed inputs retraining takes accuracy {whole}{part_of_them}, under a fresh "
-        f"attack {fresh} (means of the chosen networks). "
+        f"on the fixed inputs retraining takes accuracy {whole}{part_of_them}, in the worst "
+        f"case of fresh attacks {fresh} (means of the chosen networks). "
     )
     left = gain_left(part)
     if left.least_gain <= 0:
@@ -71,8 +165,8 @@ def _paragraph(part: pd.DataFrame) -> str:
     where = " within the budget" if comparable else ""
     return gains + (
         f"So {left.share:.0%} of the gain{where} is left (95 % interval {left.low:.0%} to "
-        f"{left.high:.0%}, over images): {_verdict(left.low, left.high)} The highest under a "
-        f"fresh attack is {best.max():.3f}, with {best.idxmax()}."
+        f"{left.high:.0%}, over images): {_verdict(left.low, left.high)} The highest worst "
+        f"case is {best.max():.3f}, with {best.idxmax()}."
     )
 
 
@@ -91,7 +185,9 @@ class GainLeft:
 
 
 def gain_left(part: pd.DataFrame, draws: int = DRAWS) -> GainLeft:
-    """The gain under the fresh attack over that on fixed inputs of the same budget.
+    """The gain in the worst case over that on fixed inputs, both with the same budget.
+
+    So Carlini-Wagner, which has another one, does not count.
 
     Gains are the mean accuracy of the chosen networks minus that of the original model. The
     interval is that of a percentile bootstrap (Efron and Tibshirani 1993) over the images: each
@@ -114,7 +210,7 @@ def gain_left(part: pd.DataFrame, draws: int = DRAWS) -> GainLeft:
         gained = [
             np.mean([unpack(t) for t in run.loc[~is_original, column]], axis=0)
             - unpack(run.loc[is_original, column].iloc[0])
-            for column in ("right_fresh", "right_fixed")
+            for column in ("right_fresh_linf" if comparable else "right_fresh", "right_fixed")
         ]
         n = len(gained[0])
         counted = unpack(run["within_budget"].iloc[0]) if comparable else np.ones(n, bool)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from utils.retraining.selection import measured
 from utils.statistics.advice import recommend
 from utils.statistics.summaries import summarise_runs
 from utils.statistics.wording import metric_name
@@ -15,7 +16,7 @@ _CHOICE = ["original_accuracy", "configuration", "metric", "share", "accuracy"]
 
 
 def summarise_variants(results: pd.DataFrame) -> pd.DataFrame:
-    """`summarise_runs` for the run itself and each of its variants.
+    """`summarise_runs` for the run itself and each of its variants, of the robust quantity.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def summarise_variants(results: pd.DataFrame) -> pd.DataFrame:
         order = varied["value"] if numbers.isna().any() else numbers
         for _, part in varied.groupby([order, "is_base"]):
             names = part[SETTING].iloc[0]
-            runs = summarise_runs(part)
+            runs = summarise_runs(measured(part))
             parts.append(runs.assign(**names)[[*SETTING, *runs]])
     return pd.concat(parts, ignore_index=True)
 
@@ -56,8 +57,7 @@ def sensitivity_table(runs: pd.DataFrame) -> pd.DataFrame:
         at their point chosen here; ``same``: whether those two are recommended here too; ``lost``:
         accuracy minus kept accuracy; ``tau``: Kendall's rank correlation of the metrics' ``area``
         with that in the run itself, mean over the configurations (NaN where one has fewer than two
-        metrics, or all are equal). Accuracies are means over the seeds, on test and adversarial
-        test inputs.
+        metrics, or all are equal). Accuracies are robust ones, means over the seeds.
     """
     rows = []
     for (dataset, parameter), varied in runs.groupby(["dataset", "parameter"], sort=False):
@@ -106,7 +106,7 @@ def announcement(table: pd.DataFrame) -> str:
     return (
         f"{', '.join(table['dataset'].unique())}: the same recommendation in "
         f"{others['same'].sum()} of {len(others)} variants; keeping to it loses at most "
-        f"{max(others['lost'].max(), 0):.3f}"
+        f"{max(others['lost'].max(), 0):.3f} of robust accuracy"
     )
 
 
@@ -122,7 +122,7 @@ def sensitivity_in_words(table: pd.DataFrame) -> str:
             result = (
                 f"{kept}, which is recommended for the run itself, is recommended with "
                 f"{others['same'].sum()} of the {len(others)}; with the others it is at most "
-                f"{max(others['lost'].max(), 0):.3f} less accurate on the test inputs than what is "
+                f"{max(others['lost'].max(), 0):.3f} lower in robust accuracy than what is "
                 "recommended there"
             )
         lines.append(

@@ -1,4 +1,8 @@
-"""Summaries of the results table: a row a curve, means over its seeds, metrics against random."""
+"""Summaries of the results table: a row a curve, means over its seeds.
+
+What ``accuracy`` is was decided before, by `utils.retraining.selection.measured`: the robust one,
+or the study's.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from utils.retraining.outcomes import pack, parts
+from utils.retraining.results import INPUT_COST
 from utils.retraining.selection import chosen_points, near
+from utils.statistics.images import accuracy_interval
 
 KEYS = ["dataset", "configuration", "metric"]
 INTERVALS = [
@@ -22,16 +29,24 @@ INTERVALS = [
     "total_seconds",
 ]
 _COSTS = ["fit_seconds", "cpu_seconds", "energy_kwh"]
+_WITH_INPUTS = {
+    unit: [own, f"adversarial_{unit}", f"scoring_{unit}"]
+    for unit, own in (("seconds", "fit_seconds"), ("energy_kwh", "energy_kwh"))
+}
 _NEEDED = [
     *KEYS,
     "seed",
     "point",
     "n_inputs",
+    "n_prefix",
+    "n_adversarial",
     "accuracy",
     "accuracy_clean",
     "val_accuracy",
+    "right",
     "val_right",
     *_COSTS,
+    *INPUT_COST,
     "cpu_percent",
     "memory_peak_mb",
 ]
@@ -68,14 +83,17 @@ def summarise_runs(results: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     results : DataFrame
-        The results table; each curve has its point 0 (the original model) and at least one
-        retrained point.
+        Of `utils.retraining.selection.measured`; each curve has its point 0 (the original model)
+        and at least one retrained point.
 
     Returns
     -------
     DataFrame
         The columns described in `summarise_seeds`, without intervals and ``near_best_runs``, and
-        with ``seed`` and ``chosen_val_right``, the chosen point's outcomes on validation inputs.
+        with ``seed`` and outcomes (see `utils.retraining.outcomes`): ``chosen_val_right`` on the
+        validation inputs, ``original_right``, ``best_right``, ``chosen_right``, ``final_right`` on
+        the test inputs, and what `measured` left of the other quantity, such as
+        ``chosen_right_study``.
 
     Raises
     ------
@@ -128,8 +146,9 @@ def _measure(
         "final": retrained.iloc[-1],
         "near_best": _first(curve[near(curve, highest)]),
     }
-    n_inputs, accuracy = curve["n_inputs"].to_numpy(float), curve["accuracy"].to_numpy(float)
-    parts = [c for c in curve if c.startswith("accuracy_")]  # clean, adversarial, each attack
+    first, accuracy = curve["n_prefix"].to_numpy(float), curve["accuracy"].to_numpy(float)
+    parts = [c for c in curve if c.startswith("accuracy_")]  # clean, fresh, each attack ...
+    rights = [c for c in curve if c.startswith("right")]
     to_near_best = curve["point"] <= picks["near_best"]["point"]  # never where not reached
     near_best_search = curve.loc[to_near_best, "fit_seconds"].sum(min_count=1)
     return {
@@ -139,17 +158,32 @@ def _measure(
         "near_best_accuracy": picks["near_best"]["accuracy"],
         "chosen_val_accuracy": chosen["val_accuracy"],
         "chosen_val_right": chosen["val_right"],
+        **{
+            f"{name}_{right}": pick[right]
+            for name, pick in {"original": original, **picks}.items()
+            if name != "near_best"
+            for right in rights
+        },
         **{f"chosen_{part}": chosen[part] for part in parts},
         **{f"{name}_point": picks[name]["point"] for name in ("best", "chosen")},
         **{f"{name}_n_inputs": pick["n_inputs"] for name, pick in picks.items()},
+        **{
+            f"{name}_{n}": picks[name][n]
+            for name in ("chosen", "final")
+            for n in ("n_prefix", "n_adversarial")
+        },
         **{
             f"{name}_{cost.removeprefix('fit_')}": pick[cost]
             for name, pick in picks.items()
             for cost in _COSTS
         },
+        **{
+            f"chosen_{unit}_with_inputs": chosen[costs].astype(float).sum(skipna=False)
+            for unit, costs in _WITH_INPUTS.items()
+        },
         "near_best_search_seconds": near_best_search,
         "gain": picks["best"]["accuracy"] - original["accuracy"],
-        "area": np.trapezoid(accuracy, n_inputs) / (n_inputs[-1] - n_inputs[0]),
+        "area": np.trapezoid(accuracy, first) / (first[-1] - first[0]),
         "area_seconds": _area_over_seconds(curve, longest),
         "clean_lost": original["accuracy_clean"] - chosen["accuracy_clean"],
         "clean_lost_most": original["accuracy_clean"] - retrained["accuracy_clean"].min(),
@@ -189,23 +223,27 @@ def summarise_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Means over the seeds; the columns named in ``INTERVALS`` are followed by
-        ``<name>_interval``, the half-width of the 95 % t-interval (NaN for one seed).
+        ``<name>_interval``, the half-width of the 95 % t-interval (NaN for one seed); where
+        there is one seed, accuracies have ``<name>_low`` and ``<name>_high``, their 95 % interval
+        over images, see `utils.statistics.images`.
 
         ``n_seeds``
             Number of runs.
         ``original_accuracy``
-            Accuracy of the original model (point 0) on test + adversarial test inputs;
-            ``original_accuracy_clean``, ``_adversarial`` and one for each attack: on its parts.
+            Accuracy of the original model (point 0); ``original_accuracy_clean``, ``_fresh``,
+            ``_adversarial`` (fixed) and one for each attack: on parts of the test inputs; and
+            ``_study`` or ``_robust``, the other quantity.
         ``best_accuracy``, ``best_point``, ``best_n_inputs``, ``best_...``
             The retrained point with the highest accuracy *on the test inputs*, as the study
             picks it. It is optimistic: the same inputs choose the point and judge it.
         ``chosen_...``
-            The same for the retrained point with the highest accuracy on *validation* +
-            adversarial validation inputs (``chosen_val_accuracy``). The test inputs had no say in
-            it, so this is the number to quote. ``chosen_accuracy_clean``, ``_adversarial`` and
-            one for each attack: its parts.
+            The same for the retrained point with the highest accuracy on *validation* inputs
+            (``chosen_val_accuracy``). The test inputs had no say in it, so this is the number to
+            quote. ``chosen_accuracy_clean`` and so on: as above.
         ``final_...``
             The last point: retrained on all inputs.
+        ``chosen_n_prefix``, ``chosen_n_adversarial``, ``final_...``
+            Of its inputs, those that the metric put first; and the adversarial ones.
         ``near_best_...``
             The first point, the original model included, whose accuracy *on validation* is
             within one standard error of the highest of any metric in this data set, configuration
@@ -215,6 +253,9 @@ def summarise_seeds(runs: pd.DataFrame) -> pd.DataFrame:
             Of retraining *that one point*. Every point starts from the same weights, so this is
             what a user pays who knows the point. ``near_best_search_seconds`` is what finding
             it takes: all points up to and with it.
+        ``chosen_seconds_with_inputs``, ``chosen_energy_kwh_with_inputs``
+            The same of the chosen point, with making and scoring its inputs; see
+            `utils.retraining.costs.input_costs`. NaN where that was not measured.
         ``gain``
             ``best_accuracy - original_accuracy``.
         ``area``, ``area_seconds``
@@ -245,45 +286,32 @@ def summarise_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for keys, group in runs.groupby(KEYS, sort=False):
         row = dict(zip(KEYS, keys, strict=True)) | {"n_seeds": len(group)}
-        for column in group.columns.drop([*KEYS, "seed", "chosen_val_right"]):
+        for column in group.select_dtypes("number").columns.drop(["configuration", "seed"]):
             row[column] = group[column].mean(skipna=False)
             if column in INTERVALS:
                 row[f"{column}_interval"] = mean_interval(group[column])[1]
+        if len(group) == 1:
+            row |= _over_images(group.iloc[0])
         row["near_best_runs"] = int(group["near_best_n_inputs"].notna().sum())
         rows.append(row | {"memory_peak_mb": group["memory_peak_mb"].max()})
     return pd.DataFrame(rows)
 
 
-def against_random(table: pd.DataFrame) -> pd.DataFrame:
-    """Compare each metric with the random order of the same data set and configuration.
-
-    Parameters
-    ----------
-    table : DataFrame
-        What `summarise_seeds` returns, or `summarise_runs`: then runs of the same seed are paired,
-        which takes out what the seeds have in common, and the intervals are known.
-
-    Returns
-    -------
-    DataFrame
-        One row a (dataset, configuration, metric) but random: ``area_difference``,
-        ``best_difference`` and ``chosen_difference`` (accuracies; positive = better than
-        random), each followed by its ``_interval``, the half-width of the 95 % t-interval
-        of the paired differences (NaN without several seeds). Differences are NaN where
-        random was not run.
-    """
-    pair = ["dataset", "configuration", *(["seed"] if "seed" in table else [])]
-    columns = {"area": "area", "best_accuracy": "best", "chosen_accuracy": "chosen"}
-    random = table.loc[table["metric"] == "random", [*pair, *columns]]
-    both = table[table["metric"] != "random"].merge(
-        random, on=pair, how="left", suffixes=("", "_random")
-    )
-    rows = []
-    for keys, group in both.groupby(KEYS, sort=False):
-        row = dict(zip(KEYS, keys, strict=True))
-        for column, name in columns.items():
-            mean, half_width = mean_interval(group[column] - group[f"{column}_random"])
-            row |= {f"{name}_difference": mean, f"{name}_difference_interval": half_width}
-        rows.append(row)
-    names = [f"{n}_difference{end}" for n in columns.values() for end in ("", "_interval")]
-    return pd.DataFrame(rows, columns=[*KEYS, *names])
+def _over_images(run: pd.Series) -> dict[str, float]:
+    """Intervals of the accuracies of a run, and of the parts whose outcomes are known."""
+    outcomes: dict[str, str] = {}
+    for name in ("original", "best", "chosen", "final"):
+        texts = {c: run[c] for c in run.index if c.startswith(f"{name}_right")}
+        outcomes |= {c.replace("right", "accuracy"): text for c, text in texts.items()}
+        each = {len(found): found for found in map(parts, texts.values())}
+        if 2 in each:  # of the robust quantity
+            known = dict(zip(("clean", "fresh"), each[2], strict=True))
+            if 1 in each:  # of the study's: clean images, then adversarial ones
+                known["adversarial"] = each[1][0][len(known["clean"]) :]
+            outcomes |= {f"{name}_accuracy_{p}": pack(r) for p, r in known.items() if len(r)}
+    found = {column: accuracy_interval([text]) for column, text in outcomes.items()}
+    return {
+        f"{column}_{end}": value
+        for column, ends in found.items()
+        for end, value in zip(("low", "high"), ends, strict=True)
+    }

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from utils.statistics.summaries import against_random
-from utils.statistics.wording import metric_name, p_value, plus_minus
+from utils.statistics.blocks import against_baseline
+from utils.statistics.wording import metric_name, p_value, plus_minus, share_interval
 
 
 def runs_in_words(results: pd.DataFrame) -> str:
@@ -17,8 +17,10 @@ def runs_in_words(results: pd.DataFrame) -> str:
     seeds = results["seed"].nunique()
     if seeds == 1:
         return (
-            "**One run with one seed.** Numbers have no interval, and small differences may be "
-            "chance. Repeated seeds show how much is chance (`--seeds 0 1 2`)."
+            "**One run with one seed.** An interval in brackets is one over images, 95 %: "
+            "where the accuracy on other images like these may lie (Wilson's interval; for robust "
+            "accuracy those of its two parts, put together with their correlation). It does not "
+            "show how much training adds to chance. Repeated seeds do (`--seeds 0 1 2`)."
         )
     return (
         f"**Means over {seeds} seeds.** ± is the half-width of the 95 % t-interval of the mean: "
@@ -38,22 +40,30 @@ def spread_table(
     index : list of str
         Columns that name a row.
     columns : mapping of str to str
-        Column -> its name; the interval is shown where there is a column ``<column>_interval``.
+        Column -> its name; the interval over seeds is shown where there is a column
+        ``<column>_interval``, that over images where there are ``<column>_low`` and ``_high``.
     """
     missing = pd.Series(np.nan, index=summary.index)
 
-    def shown(column: str, value: float, half_width: float) -> str:
+    def shown(column: str, value: float, half_width: float, low: float, high: float) -> str:
         if np.isnan(value):
             return "–"
         if column.endswith("n_inputs"):
             return f"{value:,.0f}"
-        return plus_minus(value, half_width, digits).replace(" ", "\N{NO-BREAK SPACE}")
+        text = (
+            share_interval(value, low, high, digits)
+            if np.isnan(half_width)
+            else plus_minus(value, half_width, digits)
+        )
+        return text.replace(" ", "\N{NO-BREAK SPACE}")
 
     table = {"n": summary["n_seeds"]} | {
         name: [
-            shown(column, value, half_width)
-            for value, half_width in zip(
-                summary[column], summary.get(f"{column}_interval", missing), strict=True
+            shown(column, *numbers)
+            for numbers in zip(
+                summary[column],
+                *(summary.get(f"{column}_{end}", missing) for end in ("interval", "low", "high")),
+                strict=True,
             )
         ]
         for column, name in columns.items()
@@ -70,7 +80,7 @@ _QUOTED = {
     "original_accuracy": "before",
     "chosen_accuracy": "chosen",
     "chosen_n_inputs": "chosen inputs",
-    "best_accuracy": "best (study)",
+    "best_accuracy": "best on test",
     "best_n_inputs": "best inputs",
     "final_accuracy": "all inputs",
     "area": "area, inputs",
@@ -80,16 +90,38 @@ _QUOTED = {
 
 
 def configurations_table(summary: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy and cost of each configuration in each data set: means over the metrics."""
-    columns = ["original_accuracy", "chosen_accuracy", "best_accuracy", "final_accuracy"]
-    columns += ["total_seconds", "total_energy_kwh", "cpu_percent", "memory_peak_mb"]
-    return summary.groupby(["dataset", "configuration"])[columns].mean().round(4)
+    """Accuracy and cost of each configuration in each data set, with names for people.
+
+    They are means over the metrics that all of its configurations ran, or over all where there are
+    none: not every metric makes sense in every configuration.
+    """
+    names = {c: _QUOTED[c] for c in ("original_accuracy", "chosen_accuracy", "best_accuracy")}
+    names |= {"final_accuracy": "all inputs", "total_seconds": "seconds, whole curve"}
+    names |= {"total_energy_kwh": "Wh, whole curve", "cpu_percent": "CPU %"}
+    names |= {"memory_peak_mb": "peak memory, MB"}
+    sets = summary.groupby("dataset")
+    ran = summary.groupby(["dataset", "metric"])["configuration"].transform("nunique")
+    common = ran == sets["configuration"].transform("nunique")
+    kept = common | ~common.groupby(summary["dataset"]).transform("any")
+    means = summary[kept].groupby(["dataset", "configuration"])[list(names)].mean()
+    means["total_energy_kwh"] *= 1000
+    return means.round(4).rename(columns=names)
 
 
-def random_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Each metric of one configuration minus random, see `against_random`; empty columns go."""
-    table = against_random(runs).drop(columns=["dataset", "configuration"])
-    return table.set_index("metric").dropna(axis=1, how="all").round(3)
+def baseline_table(runs: pd.DataFrame, baseline: str = "random") -> pd.DataFrame:
+    """Each metric of one configuration minus a baseline, see `against_baseline`."""
+    table = against_baseline(runs, baseline).set_index("metric")
+    names = {"area": "area, inputs", "chosen": "chosen", "best": "best on test"}
+    shown = {
+        name: [
+            plus_minus(value, half, signed=True)
+            for value, half in zip(
+                table[f"{column}_difference"], table[f"{column}_difference_interval"], strict=True
+            )
+        ]
+        for column, name in names.items()
+    }
+    return pd.DataFrame(shown, index=table.index)
 
 
 def reach_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
@@ -119,18 +151,37 @@ def reach_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
 
 
 def parts_table(summary: pd.DataFrame, index: list[str]) -> pd.DataFrame:
-    """Accuracy on each part of the test inputs at the chosen point, before → after."""
-    parts = [c for c in summary if c.startswith("chosen_accuracy_") and "interval" not in c]
+    """Accuracy on each part of the test inputs at the chosen point, before → after.
+
+    With one seed, after has its interval over images where the outcomes are known.
+    """
+    ends = ("_interval", "_low", "_high")
+    parts = [
+        column
+        for column in summary
+        if column.startswith("chosen_accuracy_") and not column.endswith(ends)
+    ]
+    parts = [column for column in parts if summary[column].notna().any()]
+    missing = pd.Series(np.nan, index=summary.index)
     table = {}
     for column in parts:
         part = column.removeprefix("chosen_accuracy_")
         before = summary[f"original_accuracy_{part}"]
-        table[part] = [
-            "–" if np.isnan(b) or np.isnan(a) else f"{b:.3f} → {a:.3f}"
-            for b, a in zip(before, summary[column], strict=True)
+        interval = [summary.get(f"{column}_{end}", missing) for end in ("low", "high")]
+        table[_PARTS.get(part, part)] = [
+            "–" if np.isnan(b) or np.isnan(a) else f"{b:.3f} → {share_interval(a, low, high)}"
+            for b, a, low, high in zip(before, summary[column], *interval, strict=True)
         ]
     table["clean lost, at most"] = summary["clean_lost_most"].round(3).to_numpy()
     return pd.DataFrame(table).set_index([summary[name] for name in index])
+
+
+_PARTS = {
+    "fresh": "under a fresh attack",
+    "adversarial": "fixed adversarial",
+    "study": "the study's",
+    "robust": "robust",
+}
 
 
 def pairs_table(tests: pd.DataFrame, name: Callable[[Any], str] = metric_name) -> pd.DataFrame:

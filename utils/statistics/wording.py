@@ -28,10 +28,31 @@ def energy(kwh: float) -> str:
     return "" if np.isnan(kwh) else f" and {1000 * kwh:.3g} Wh"
 
 
+def share_interval(value: float, low: float, high: float, digits: int = 3) -> str:
+    """``0.913 [0.890, 0.931]``; without the interval where it is not known."""
+    found = f"{value:.{digits}f}"
+    return found if np.isnan(low) else f"{found} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
 def and_list(words: Iterable[str]) -> str:
     """``a, b and c``."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def difference_in_words(difference: float, half_width: float = np.nan) -> str:
+    """``0.012 ± 0.003 above``, or ``equal to``: of accuracies, as the rounded number shows it."""
+    if abs(difference) < 0.0005:
+        return "equal to"
+    size = plus_minus(abs(difference), half_width)
+    return f"{size} {'above' if difference > 0 else 'below'}"
+
+
+BASELINE_ORDERS = {
+    "random": "random order",
+    "adversarial_first": "adversarial inputs first, at random",
+}
+"""Orders that no score decides, in words."""
 
 
 def metric_name(metric: str) -> str:
@@ -41,9 +62,20 @@ def metric_name(metric: str) -> str:
     return METRICS[metric].name if metric in METRICS else metric
 
 
+def configuration_title(configuration: int, width: int = 20) -> str:
+    """Number of a configuration and two or three words for it, in lines of so many letters."""
+    from textwrap import fill
+
+    from utils.retraining.configurations import CONFIGURATIONS  # late, as above
+
+    what = CONFIGURATIONS.get(configuration)
+    words = f"\n{fill(what.short, width, break_on_hyphens=False)}" if what else ""
+    return f"configuration {configuration}{words}"
+
+
 def configuration_name(configuration: int) -> str:
     """Number of a configuration and what it does."""
     from utils.retraining.configurations import CONFIGURATIONS  # late, as above
 
     what = CONFIGURATIONS.get(configuration)
-    return f"configuration {configuration}{f' ({what})' if what else ''}"
+    return f"configuration {configuration}{f' ({what.name})' if what else ''}"
