@@ -12,7 +12,6 @@ import pandas as pd
 
 from utils.attacks.ensemble import ENSEMBLE, MULTIPLES, Strength
 from utils.core.files import write_csv
-from utils.networks.copying import agree
 from utils.retraining.outcomes import unpack
 from utils.retraining.results import KEY, read_csv
 from utils.retraining.selection import chosen_points, measured
@@ -133,7 +132,7 @@ def read_fresh(paths: Iterable[str | Path], results: pd.DataFrame) -> pd.DataFra
             chosen, how="left", on=KEY, suffixes=("", "_chosen")
         )
         for row in both.itertuples():
-            if not agree(row.accuracy_adversarial, row.accuracy_adversarial_chosen, row.n_attacked):
+            if not np.isclose(row.accuracy_adversarial, row.accuracy_adversarial_chosen, atol=1e-9):
                 raise ValueError(f"{path}: not of the present results; run step 4.2 again")
         tables.append(table)
     return fresh_table(pd.concat(tables, ignore_index=True)) if tables else _NONE
