@@ -25,6 +25,7 @@ from utils.plan.freshness import fingerprint, hashes
 from utils.plan.jobs import Job, plan
 from utils.plan.parameters import settings
 from utils.plan.records import State, write_record
+from utils.plan.steps import RETRAINING
 from utils.retraining.results import COST
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -33,7 +34,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 def whole_run(setting: Setting) -> list[Row]:
     """All of digits from nothing, each in a new workspace; the results tables must be equal."""
-    preset, numbers, metrics = "quick", ["1", "2", "3"], list(METRICS)
+    preset, numbers, metrics = "quick", ["1", "2", "3", "4"], list(METRICS)
     if setting.quick:
         preset, numbers, metrics = "smoke", ["3"], ["random"]
     asked = ["--preset", preset, "--configurations", *numbers, "--metrics", *metrics]
@@ -61,7 +62,10 @@ def whole_run(setting: Setting) -> list[Row]:
     # Nothing stays warm from one run to the next: the first runs count.
     runs, found = race(contenders, 1, compare, slow=0)
     verdict = (found, Target("at most 1.3 times its wall time", slowdown=1.3), setting.quick)
-    size = f"digits, preset {preset}, {len(numbers) * len(metrics)} curves"
+    values = {"digits": settings("digits", preset, {"metrics": metrics})}
+    jobs = plan(Workspace(setting.out), ["digits"], [0], map(int, numbers), values)
+    curves = sum(len(job.parameters["metrics"]) for job in jobs if job.step == RETRAINING)
+    size = f"digits, preset {preset}, {curves} curves"
     ours = (cores, one_job)
     return [row(name, size, against, runs[name], runs[against], *verdict) for name in ours]
 
@@ -73,7 +77,7 @@ def planning(setting: Setting) -> list[Row]:
     names, seeds = list(STUDY)[-setting.size(5, 1) :], list(range(setting.size(5, 1)))
     with TemporaryDirectory(dir=setting.out) as folder:
         values = {name: settings(name, "study", {}) for name in names}
-        jobs = plan(Workspace(folder), names, seeds, [1, 2, 3], values)
+        jobs = plan(Workspace(folder), names, seeds, [1, 2, 3, 4], values)
         for job in jobs:
             _pretend(job, *STUDY.get(job.dataset, (1, 1, 1, 1)))
         n_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
