@@ -136,7 +136,7 @@ SUBJECTS = {
 @styled
 def _figure(found: list[Growth]) -> plt.Figure:
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.2))
-    for each, (colour, marker) in zip(found, METRIC_STYLES.values(), strict=True):
+    for each, (colour, marker) in zip(found, METRIC_STYLES.values(), strict=False):
         look = {"color": colour, "marker": marker}
         label = f"{each.subject}, $n^{{{each.exponent:.2f}}}$"
         axes[0].plot(each.n, each.seconds, label=label, **look)
