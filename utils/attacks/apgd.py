@@ -76,8 +76,7 @@ def apgd(
     goals = labels if targets is None else np.asarray(targets, np.int64)
     key = f"apgd {loss} {targeted}"
     begin, advance = kept(model, key, lambda: _compile(model, loss, targeted))
-    seed, *numbers = [seed] if isinstance(seed, int | np.integer) else seed
-    generator = rng(seed, "start of apgd", *numbers)
+    generator = rng(seed, "start of apgd")
     result = np.empty_like(images)
     for first in range(0, len(images), batch_size):
         part = slice(first, first + batch_size)

@@ -111,8 +111,7 @@ def pgd(
     Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018,
     arXiv:1706.06083.
     """
-    seed, *numbers = [seed] if isinstance(seed, int | np.integer) else seed
-    generator = rng(seed, "start of pgd", *numbers)
+    generator = rng(seed, "start of pgd")
     return _ascend(model, images, labels, "linf", eps, steps, step_size, batch_size, generator)
 
 

@@ -64,8 +64,7 @@ def square(
     at_least("eps", eps, 0)
     at_least("queries", queries, 1)
     search = kept(model, "square", lambda: _compile(model))
-    seed, *numbers = [seed] if isinstance(seed, int | np.integer) else seed
-    generator = rng(seed, "squares", *numbers)
+    generator = rng(seed, "squares")
     sides = _sides(queries, images.shape[1:3], share)
     result = np.empty_like(images)
     for first in range(0, len(images), batch_size):

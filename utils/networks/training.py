@@ -284,11 +284,11 @@ class Trainer:
         first = np.zeros(len(y), bool)
         first[order[:n_attacked]] = True
         for epoch in range(epochs):
-            shuffled = rng(seed[0], "shuffle", *seed[1:], epoch).permutation(order)
+            shuffled = rng(seed, "shuffle", epoch).permutation(order)
             attacked, noise = np.zeros(len(order), bool), 0
             if attack:
                 attacked = first[shuffled] & attack.attacked(len(order), batch_size)
-                noise = int(rng(seed[0], "inner attack", *seed[1:], epoch).integers(2**31))
+                noise = int(rng(seed, "inner attack", epoch).integers(2**31))
             if learning_rates is not None:
                 self.optimizer.learning_rate.assign(learning_rates[epoch])
             loss, correct = self._epochs[attack](x, y, shuffled, batch_size, attacked, noise)
