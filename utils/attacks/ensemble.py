@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -154,34 +154,40 @@ def _attacks(
     """The attacks of `ENSEMBLE`."""
     steps, n_classes = strength.steps, model.outputs[0].shape[-1]
 
-    def repeated(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        def climb(rows: np.ndarray, turn: int) -> np.ndarray:
-            return apgd(model, images[rows], labels[rows], eps, steps, seed=(seed, turn))
+    def climb(
+        images: np.ndarray,
+        labels: np.ndarray,
+        turns: int,
+        first: int = 0,
+        goals: np.ndarray | None = None,
+        **options: Any,
+    ) -> np.ndarray:
+        """APGD in turns, each on the images that those before left: the last result for each.
 
-        return _until_fooled(model, images, labels, climb, strength.restarts)
+        Turns start at other points, from number `first` on, and go for a column of `goals` each.
+        """
+        result, rows = images.copy(), np.arange(len(labels))
+        for turn in range(turns):
+            targets = None if goals is None else goals[rows, turn]
+            task = (model, images[rows], labels[rows], eps, steps)
+            result[rows] = apgd(*task, targets=targets, seed=(seed, first + turn), **options)
+            rows = rows[right(model, result[rows], labels[rows])]
+            if not len(rows):
+                break
+        return result
+
+    def repeated(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        return climb(images, labels, strength.restarts)
 
     def targeted(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        # Other starts than those before.
+        first = strength.restarts  # other starts than those before
         if n_classes < 4:  # the targeted loss takes as many
-
-            def margin(rows: np.ndarray, turn: int) -> np.ndarray:
-                start = (seed, strength.restarts + turn)
-                return apgd(
-                    model, images[rows], labels[rows], eps, steps, loss="margin", seed=start
-                )
-
-            return _until_fooled(model, images, labels, margin, strength.restarts)
+            return climb(images, labels, strength.restarts, first, loss="margin")
         likely = predict(model, images)
         likely[np.arange(len(labels)), labels] = -np.inf
         goals = np.argsort(-likely, axis=1, kind="stable")
-
-        def climb(rows: np.ndarray, turn: int) -> np.ndarray:
-            to, start = goals[rows, turn], (seed, strength.restarts + turn)
-            return apgd(
-                model, images[rows], labels[rows], eps, steps, loss="dlr", targets=to, seed=start
-            )
-
-        return _until_fooled(model, images, labels, climb, min(strength.targets, n_classes - 1))
+        turns = min(strength.targets, n_classes - 1)
+        return climb(images, labels, turns, first, goals, loss="dlr")
 
     def smallest(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         found = carlini_wagner(model, images, labels, steps, strength.searches)
@@ -192,23 +198,6 @@ def _attacks(
         return square(model, images, labels, eps, strength.queries, seed=seed)
 
     yield from zip(ENSEMBLE, (repeated, targeted, searched, smallest), strict=True)
-
-
-def _until_fooled(
-    model: keras.Model,
-    images: np.ndarray,
-    labels: np.ndarray,
-    climb: Callable[[np.ndarray, int], np.ndarray],
-    turns: int,
-) -> np.ndarray:
-    """For each image the result of the first turn that fools, else of the last."""
-    result, rows = images.copy(), np.arange(len(labels))
-    for turn in range(turns):
-        result[rows] = climb(rows, turn)
-        rows = rows[right(model, result[rows], labels[rows])]
-        if not len(rows):
-            break
-    return result
 
 
 def accuracy_by_epsilon(
