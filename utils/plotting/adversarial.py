@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from textwrap import fill
 
 import matplotlib.pyplot as plt
@@ -13,7 +12,16 @@ from matplotlib.figure import Figure
 
 from utils.plotting.fonts import class_labels
 from utils.plotting.images import show_image
-from utils.plotting.style import ADVERSARIAL, BLUE, MUTED, REFERENCE, WIDTH, palette_order, styled
+from utils.plotting.style import (
+    ADVERSARIAL,
+    BLUE,
+    MUTED,
+    REFERENCE,
+    WIDTH,
+    configuration_panels,
+    palette_order,
+    styled,
+)
 from utils.statistics.wording import metric_name
 
 _BINS = 26
@@ -148,8 +156,6 @@ def fresh_accuracy(table: pd.DataFrame) -> Figure:
         What `utils.retraining.fresh_attacks` measures: a panel a data set (rows) and configuration
         (columns), means over seeds. The dotted line is the original model's worst case.
     """
-    datasets = list(dict.fromkeys(table["dataset"]))
-    configurations = sorted(table["configuration"].unique())
     metrics = ["original", *palette_order(set(table["metric"]) - {"original"})]
     looks = {
         "accuracy_fixed": ("fixed inputs, all attacks", MUTED),
@@ -158,17 +164,11 @@ def fresh_accuracy(table: pd.DataFrame) -> Figure:
     }
     names = [fill(metric_name(m), 20) for m in metrics]
     names[0] = "original model"
-    figure, axes = plt.subplots(
-        len(datasets),
-        len(configurations),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
-        figsize=(WIDTH, 1.1 + 0.52 * len(metrics) * len(datasets)),
-    )
-    for (i, dataset), (j, configuration) in product(enumerate(datasets), enumerate(configurations)):
-        axis, rows = axes[i, j], np.arange(len(metrics))
-        part = table[(table["dataset"] == dataset) & (table["configuration"] == configuration)]
+    height = 1.1 + 0.52 * len(metrics) * table["dataset"].nunique()
+    figure = plt.figure(figsize=(WIDTH, height))
+    axes, parts = configuration_panels(figure, table)
+    for axis, part in parts:
+        rows = np.arange(len(metrics))
         means = part.groupby("metric")[list(looks)].mean().reindex(metrics)
         for number, (column, (label, colour)) in enumerate(looks.items()):
             place = rows + 0.27 * (number - 1)
@@ -180,11 +180,7 @@ def fresh_accuracy(table: pd.DataFrame) -> Figure:
             linestyle=":",
             label="original model, worst case",
         )
-        axis.set(
-            title=f"{dataset}, configuration {configuration}",
-            xlim=(0, 1.15),
-            xticks=np.linspace(0, 1, 6),
-        )
+        axis.set(xlim=(0, 1.15), xticks=np.linspace(0, 1, 6))
         axis.set_yticks(rows, names)
         axis.grid(axis="y", visible=False)
     for axis in axes[-1]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from utils.plotting.style import MUTED, REFERENCE, WIDTH, metric_style, palette_order, styled
+from utils.plotting.style import (
+    MUTED,
+    REFERENCE,
+    WIDTH,
+    configuration_panels,
+    metric_style,
+    palette_order,
+    styled,
+)
 from utils.retraining.fresh_results import BY_EPSILON
 from utils.statistics.wording import metric_name
 
@@ -24,21 +30,11 @@ def accuracy_by_budget(table: pd.DataFrame) -> Figure:
         What `utils.retraining.fresh_attacks` measures: a panel a data set (rows) and configuration
         (columns), means over seeds. Budgets are multiples of epsilon.
     """
-    datasets = list(dict.fromkeys(table["dataset"]))
-    configurations = sorted(table["configuration"].unique())
     multiples = np.array(sorted(BY_EPSILON))
     columns = [BY_EPSILON[multiple] for multiple in multiples]
-    figure, axes = plt.subplots(
-        len(datasets),
-        len(configurations),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
-        figsize=(WIDTH, 0.8 + 3 * len(datasets)),
-    )
-    for (i, dataset), (j, configuration) in product(enumerate(datasets), enumerate(configurations)):
-        axis = axes[i, j]
-        part = table[(table["dataset"] == dataset) & (table["configuration"] == configuration)]
+    figure = plt.figure(figsize=(WIDTH, 0.8 + 3 * table["dataset"].nunique()))
+    axes, parts = configuration_panels(figure, table)
+    for axis, part in parts:
         means = part.groupby("metric")[columns].mean()
         for metric in palette_order(set(means.index) - {"original"}):
             axis.plot(
@@ -51,7 +47,7 @@ def accuracy_by_budget(table: pd.DataFrame) -> Figure:
         axis.set_xscale("symlog", base=2, linthresh=0.25, linscale=0.5)  # evenly
         axis.set_xticks(multiples, [f"{multiple:g}" for multiple in multiples])
         axis.minorticks_off()
-        axis.set(title=f"{dataset}, configuration {configuration}", ylim=(-0.03, 1.03))
+        axis.set_ylim(-0.03, 1.03)
     for axis in axes[-1]:
         axis.set_xlabel("budget, in epsilon")
     for axis in axes[:, 0]:

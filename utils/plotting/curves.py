@@ -150,16 +150,9 @@ def all_curves(
         for axis, configuration in zip(row, configurations, strict=True):
             chosen = (results["dataset"] == dataset) & (results["configuration"] == configuration)
             part = results[chosen]
-            for metric in palette_order(part["metric"]):
-                curve = _mean_curve(part[part["metric"] == metric], quantity, "n_prefix")
-                _draw(axis, curve, metric, metric_name(metric))
-            original = part.loc[part["point"] == 0, quantity].mean()
-            axis.axhline(original, color=REFERENCE, linestyle=":", label="original model")
+            _panel(axis, part, quantity, 2 if len(configurations) > 3 else 3)
             if choice and configuration == choice["configuration"]:
                 _star(axis, part, quantity, choice)
-            axis.set_xlim(left=0)
-            axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-            axis.xaxis.set_major_locator(MaxNLocator(2 if len(configurations) > 3 else 3))
         row[0].set_ylabel(f"{dataset}\n{quantities[quantity]}", fontweight="bold")
     for axis, configuration in zip(axes[0], configurations, strict=True):
         axis.set_title(configuration_title(configuration))
@@ -205,14 +198,8 @@ def curve_panels(results: pd.DataFrame, quantities: Sequence[str]) -> Figure:
     for axis in axes.flat[len(quantities) :]:
         axis.axis("off")
     for axis, quantity in zip(axes.flat, quantities, strict=False):
-        for metric in palette_order(results["metric"]):
-            curve = _mean_curve(results[results["metric"] == metric], quantity, "n_prefix")
-            _draw(axis, curve, metric, metric_name(metric))
-        original = results.loc[results["point"] == 0, quantity].mean()
-        axis.axhline(original, color=REFERENCE, linestyle=":", label="original model")
-        axis.set(title=fill(label(quantity), 26), xlim=(0, None), xlabel=label("n_prefix"))
-        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axis.xaxis.set_major_locator(MaxNLocator(3))
+        _panel(axis, results, quantity, 3)
+        axis.set(title=fill(label(quantity), 26), xlabel=label("n_prefix"))
     figure.suptitle(title, fontsize=10)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
@@ -264,6 +251,18 @@ def resource_curves(results: pd.DataFrame) -> Figure:
     figure.suptitle(title, fontsize=10)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
+
+
+def _panel(axis: Axes, part: pd.DataFrame, quantity: str, ticks: int) -> None:
+    """Draw the curves of all metrics of one configuration, and the original model, in a panel."""
+    for metric in palette_order(part["metric"]):
+        curve = _mean_curve(part[part["metric"] == metric], quantity, "n_prefix")
+        _draw(axis, curve, metric, metric_name(metric))
+    original = part.loc[part["point"] == 0, quantity].mean()
+    axis.axhline(original, color=REFERENCE, linestyle=":", label="original model")
+    axis.set_xlim(left=0)
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.xaxis.set_major_locator(MaxNLocator(ticks))
 
 
 def _star(axis: Axes, part: pd.DataFrame, quantity: str, choice: Mapping) -> None:

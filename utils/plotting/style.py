@@ -6,11 +6,14 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -76,6 +79,30 @@ def metric_style(metric: str) -> dict[str, Any]:
     further = _FURTHER_COLOURS[number % 3], _FURTHER_MARKERS[number % 5]
     colour, marker = METRIC_STYLES.get(metric, further)
     return {"color": colour, "marker": marker, "linestyle": "--" if metric in BASELINES else "-"}
+
+
+def configuration_panels(
+    figure: Figure, table: pd.DataFrame
+) -> tuple[np.ndarray, list[tuple[Axes, pd.DataFrame]]]:
+    """Give a figure a panel for each data set (rows) and configuration (columns), with equal axes.
+
+    Returns
+    -------
+    axes : ndarray of Axes
+        By row and column.
+    parts : list of (Axes, DataFrame)
+        Each panel with its rows of `table`.
+    """
+    datasets = list(dict.fromkeys(table["dataset"]))
+    configurations = sorted(table["configuration"].unique())
+    shape = (len(datasets), len(configurations))
+    axes = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True)
+    parts = []
+    for axis, (dataset, number) in zip(axes.flat, product(datasets, configurations), strict=True):
+        axis.set_title(f"{dataset}, configuration {number}")
+        chosen = (table["dataset"] == dataset) & (table["configuration"] == number)
+        parts.append((axis, table[chosen]))
+    return axes, parts
 
 
 def palette_order(metrics: Iterable[str]) -> list[str]:
